@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Float,
     Index,
@@ -61,16 +62,19 @@ entries = Table(
     Index("entries_by_worker", "worker", "at_us"),
 )
 Index("entries_by_object", entries.c.source, entries.c.object, sqlite_where=entries.c.object.is_not(None))
-Index("entries_unconverted", entries.c.currency, sqlite_where=entries.c.booked_micros.is_(None))
+Index("entries_unconverted", entries.c.currency, entries.c.worker, entries.c.at_us, sqlite_where=entries.c.booked_micros.is_(None))
+Index("entries_by_correction", entries.c.corrects, sqlite_where=entries.c.corrects.is_not(None))
 Index("entries_pending", entries.c.corrects, sqlite_where=entries.c.side == "pending")
 
 
-def _sums() -> list[Column[object]]:
+def _sums() -> list[Column[object] | CheckConstraint]:
     return [
         _column("n", BigInteger),
         _column("micros", BigInteger),
         _column("squares", Float),  # sum of squares in units², a statistic and no money
         _column("peak_micros", BigInteger),  # the largest single amount
+        # SQLite would go on in floating point where 64 bits end.
+        CheckConstraint("micros BETWEEN -9000000000000000000 AND 9000000000000000000"),
     ]
 
 
@@ -88,7 +92,6 @@ rollups = Table(
     PrimaryKeyConstraint("worker", "hour", "source", "kind", "side", "unit"),
     sqlite_with_rowid=False,
 )
-Index("rollups_by_hour", rollups.c.hour)
 totals = Table(
     "totals",
     metadata,
@@ -171,6 +174,7 @@ run_totals = Table(
     _column("last_us", BigInteger),
     _column("last_error", Text, null=True),
     _column("last_error_us", BigInteger, null=True),
+    _column("pruned_us", BigInteger, null=True),  # rows of runs that ended before this whole hour may be gone
     sqlite_with_rowid=False,
 )
 # The last recorded start of every instance: when it is due next, also across restarts and pruning.
@@ -191,9 +195,12 @@ reservations = Table(
     _column("run", Text),
     _column("worker", Text),
     _column("department", Text),
+    _column("manager", Text, null=True),
     _column("micros", BigInteger),
+    _column("day", Text),  # the local day it was opened on: the window it is counted and spent in
     _column("opened_us", BigInteger),
     _column("release_on_death", Boolean),
+    _column("settled_micros", BigInteger, null=True),  # null while open; kept until the run ends, so that settling repeats safely
     Index("reservations_by_run", "run"),
     sqlite_with_rowid=False,
 )

@@ -1,0 +1,113 @@
+"""What is particular to SQLite: how a connection is set up, how transactions begin, what the driver's errors mean."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from nova.errors import ConfigInvalid, NovaError, Unreachable
+
+WRITES = "nova_writes"  # the execution option of a connection whose transactions write
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA cache_size=-32000",
+    "PRAGMA wal_autocheckpoint=4000",  # 16 MB: few enough checkpoints to stay out of a commit's 99th percentile
+)
+_LITTLE_SPACE = 256 * 1024
+
+
+def path_of(url: str) -> Path:
+    """The file of a `sqlite:///` address. Raises ConfigInvalid for any other."""
+    try:
+        made = make_url(url)
+    except ArgumentError:
+        raise ConfigInvalid("NOVA_DATABASE_URL is not a database address") from None
+    if made.get_backend_name() != "sqlite" or made.database in (None, "", ":memory:"):
+        raise ConfigInvalid("NOVA_DATABASE_URL must name a SQLite file", hint="write it as sqlite:////path/to/ledger.db")
+    return Path(str(made.database))
+
+
+def make_engine(path: Path, busy_timeout_s: float) -> Engine:
+    """An engine over the file, which is created empty with mode 0600 where it is missing."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise Unreachable(f"the ledger {path} cannot be opened: {error.strerror}") from error
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": busy_timeout_s, "cached_statements": 256},
+        pool_size=5,
+        max_overflow=20,
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up(driver: sqlite3.Connection, _record: object) -> None:
+    driver.isolation_level = None
+    for pragma in _PRAGMAS:
+        driver.execute(pragma)
+
+
+def _begin(conn: Connection) -> None:
+    # A deferred transaction that writes later can fail with "locked" whatever the timeout: writers take the lock at once.
+    writes = conn.get_execution_options().get(WRITES)
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def driver_of(conn: Connection) -> sqlite3.Connection:
+    driver: Any = conn.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def translated(error: BaseException, path: Path) -> BaseException:
+    """The NovaError that says what a driver's error means to the operator; what is no such error comes back as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, sqlite3.Error):
+        return error
+    code = getattr(cause, "sqlite_errorcode", None) or 0
+    if code == sqlite3.SQLITE_CONSTRAINT_CHECK:
+        return NovaError("the sums would grow beyond what the ledger can hold; nothing was recorded")
+    match code & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Unreachable(f"the ledger {path} is locked by another process", hint="try again when it has finished")
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return NovaError(
+                f"{path} is damaged or is no ledger: {cause}", hint="put back a backup with `nova ledger restore FILE`"
+            )
+        case sqlite3.SQLITE_FULL:
+            return _full(path)
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return _full(path) if _no_space(path) else Unreachable(f"the ledger {path} cannot be used: {cause}")
+    return error
+
+
+def is_busy(error: DBAPIError) -> bool:
+    return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    return str(error.orig).startswith("no such table")
+
+
+def _full(path: Path) -> NovaError:
+    return NovaError(
+        f"no space is left for the ledger {path}", hint="free some space and try again; what was recorded is safe"
+    )
+
+
+def _no_space(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
+    except OSError:
+        return False

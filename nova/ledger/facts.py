@@ -1,0 +1,200 @@
+"""Money facts before they are booked: what an entry holds, what is let in, and the digest that names its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+from nova.clock import to_us
+from nova.errors import UsageProblem
+from nova.money import MAX_MICROS, Money
+
+REVENUE_SIGNS = {"revenue": 1, "refund": -1, "fee": -1, "dispute": -1}
+KINDS = (*REVENUE_SIGNS, "cost", "adjustment")
+MOVES = "reattribution"  # the source of the adjustments that move an entry from one worker to another
+_FROM = ":from"
+
+_EARLIEST_US = 946_684_800_000_000  # 2000-01-01
+_LATEST_US = 7_258_118_400_000_000  # 2200-01-01
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONGEST = {"worker": 64, "source": 100, "id": 255, "run": 255, "model": 64, "evidence": 1000, "object": 255, "note": 4000}
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One money fact. `amount` is positive, but for an adjustment: there it is the signed effect on net revenue or on cost.
+
+    `rate` is the platform's own, in units of the reporting currency. `corrects` is SOURCE/ID, or an ID of the same source.
+    """
+
+    id: str
+    source: str
+    kind: str
+    amount: Money
+    at: datetime
+    worker: str | None = None
+    run: str | None = None
+    rate: Decimal | None = None
+    model: str | None = None
+    evidence: str | None = None
+    corrects: str | None = None
+    note: str | None = None
+    object: str | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"{self.source}/{self.id}"
+
+
+class Fact(NamedTuple):
+    """An entry that was let in, in the form the ledger keeps."""
+
+    source: str
+    id: str
+    kind: str
+    worker: str | None
+    run: str | None
+    micros: int
+    currency: str
+    rate: str | None
+    at_us: int
+    model: str | None
+    evidence: str | None
+    corrects: str | None
+    note: str | None
+    object: str | None
+    digest: bytes
+
+
+def admit(entry: Entry, currency: str) -> Fact:
+    """Raises UsageProblem saying what is wrong with it. `currency` is the reporting one."""
+    if entry.at.tzinfo is None:
+        raise UsageProblem("the time of an entry needs a time zone")
+    rate = None if entry.rate is None else rate_text(entry.rate)
+    return fact_of(
+        entry.source,
+        entry.id,
+        entry.kind,
+        entry.worker,
+        entry.run,
+        entry.amount.micros,
+        entry.amount.currency,
+        rate,
+        to_us(entry.at),
+        entry.model,
+        entry.evidence,
+        entry.corrects,
+        entry.note,
+        entry.object,
+        currency,
+    )
+
+
+def fact_of(
+    source: str,
+    id: str,
+    kind: str,
+    worker: str | None,
+    run: str | None,
+    micros: int,
+    currency: str,
+    rate: str | None,
+    at_us: int,
+    model: str | None,
+    evidence: str | None,
+    corrects: str | None,
+    note: str | None,
+    object: str | None,
+    reporting: str,
+) -> Fact:
+    """The same from plain values, for what comes by the hundred thousand. Raises UsageProblem."""
+    if kind not in KINDS:
+        raise UsageProblem(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    _check_name("source", source)
+    if worker is not None:
+        _check_name("worker", worker)
+    _check_text("id", id)
+    if _CONTROL.search(id):
+        raise UsageProblem("id must not hold control characters")
+    if not _CURRENCY.fullmatch(currency):
+        raise UsageProblem(f"currency must be three capital letters such as USD, not {currency!r}")
+    if not _EARLIEST_US <= at_us < _LATEST_US:
+        raise UsageProblem("the time must lie between 2000 and 2200")
+    if abs(micros) > MAX_MICROS:
+        raise UsageProblem("the amount is larger than nova keeps (100 billion)")
+    for name, text in (("run", run), ("model", model), ("evidence", evidence), ("object", object), ("note", note)):
+        if text is not None:
+            _check_text(name, text)
+    if kind == "adjustment":
+        corrects = _corrected(source, id, micros, corrects)
+    elif micros <= 0:
+        raise UsageProblem(f"the amount of a {kind} must be more than zero")
+    elif corrects is not None:
+        corrects = _reference(source, corrects)
+    if rate is not None and currency == reporting:
+        if Decimal(rate) != 1:
+            raise UsageProblem(f"an amount in {reporting} has no rate but 1, not {rate}")
+        rate = None
+    content = (source, id, kind, worker, run, micros, currency, at_us, model, evidence, corrects, note, object)
+    try:
+        digest = hashlib.sha256(_encode(content).encode()).digest()
+    except UnicodeEncodeError:
+        raise UsageProblem("the text holds half a character (a lone surrogate)") from None
+    return Fact(
+        source, id, kind, worker, run, micros, currency, rate, at_us, model, evidence, corrects, note, object, digest
+    )
+
+
+def rate_text(rate: Decimal | str) -> str:
+    """The one way a rate is written. Raises UsageProblem for what is none."""
+    try:
+        value = Decimal(rate)
+        usable = value.is_finite() and Decimal("1e-12") <= value <= Decimal("1e12") and len(value.as_tuple().digits) <= 28
+    except (InvalidOperation, ValueError, TypeError):
+        usable = False
+    if not usable:
+        raise UsageProblem(f"not an exchange rate: {rate!s:.40}", hint="write it as EUR=1.08")
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def weight(source: str, id: str, kind: str) -> int:
+    """How an entry counts as one: the half of a move that takes an entry away from a worker counts as minus one."""
+    return -1 if source == MOVES and kind == "adjustment" and id.endswith(_FROM) else 1
+
+
+def _check_name(field: str, text: str) -> None:
+    _check_text(field, text)
+    if "/" in text or _CONTROL.search(text):
+        raise UsageProblem(f"{field} must not hold '/' or control characters: {text!r}")
+
+
+def _check_text(field: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise UsageProblem(f"{field} must be text, not {type(text).__name__}")
+    if not text or len(text) > _LONGEST[field]:
+        raise UsageProblem(f"{field} must have 1 to {_LONGEST[field]} characters")
+
+
+def _corrected(source: str, id: str, micros: int, corrects: str | None) -> str:
+    if micros == 0:
+        raise UsageProblem("an adjustment of zero changes nothing")
+    if corrects is None:
+        raise UsageProblem("an adjustment must name the entry it corrects, as SOURCE/ID")
+    target = _reference(source, corrects)
+    if target == f"{source}/{id}":
+        raise UsageProblem("an adjustment cannot correct itself")
+    return target
+
+
+def _reference(source: str, ref: str) -> str:
+    if not isinstance(ref, str) or not ref or len(ref) > _LONGEST["source"] + 1 + _LONGEST["id"]:
+        raise UsageProblem("corrects must be SOURCE/ID")
+    return ref if "/" in ref else f"{source}/{ref}"

@@ -1,0 +1,112 @@
+"""The ledger's database: every write goes through `apply` or `submit`, every read through `read`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from nova.clock import Clock, from_us, to_us, window_of
+from nova.ledger.dialect import WRITES, make_engine, path_of, translated
+from nova.ledger.group import GroupWriter
+from nova.ledger.migrations import bring_up_to_date
+
+T = TypeVar("T")
+_QUARTER_US = 900_000_000  # every offset from UTC in use is a whole number of quarters of an hour
+_MOST_CACHED = 200_000
+
+
+class Store:
+    """Open with `Store.open`. `grouped` is for the manager: one writer thread commits what all its threads want written."""
+
+    def __init__(self, engine: Engine, path: Path, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool) -> None:
+        self.path = path
+        self.currency = currency
+        self.zone = zone
+        self.clock = clock
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._windows: dict[int, tuple[str, str]] = {}
+        self._group = GroupWriter(engine, path) if grouped else None
+
+    @classmethod
+    def open(
+        cls, url: str, *, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool = False, busy_timeout_s: float = 30.0
+    ) -> Store:
+        """Creates or migrates the ledger where needed.
+
+        Raises ConfigInvalid when money is booked in another currency, Unreachable when the database is locked, and
+        NovaError when it is damaged or newer than this nova.
+        """
+        path = path_of(url)
+        engine = make_engine(path, busy_timeout_s)
+        try:
+            bring_up_to_date(engine, path, currency, zone, clock.now(), busy_timeout_s)
+        except DBAPIError as error:
+            engine.dispose()
+            raise translated(error, path) from error
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, path, currency, zone, clock, grouped)
+
+    def apply(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in a transaction of its own (grouped: a savepoint of a shared one); durable when it returns.
+
+        `work` may run again only after it failed, never twice with effect; what it raises undoes it and is raised here.
+        """
+        if self._group is not None:
+            result: T = self._group.apply(work)
+            return result
+        try:
+            with self._lock, self._engine.connect() as conn, conn.execution_options(**{WRITES: True}).begin():
+                return work(conn)
+        except DBAPIError as error:
+            raise translated(error, self.path) from error
+
+    def submit(self, work: Callable[[Connection], Any]) -> None:
+        """Grouped: `work` is written within 100 ms or at the next `apply`, in order, and its failure is logged.
+
+        Otherwise the same as `apply`.
+        """
+        if self._group is not None:
+            self._group.submit(work)
+        else:
+            self.apply(work)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one consistent state for as long as the block lasts."""
+        try:
+            with self._engine.connect() as conn, conn.begin():
+                yield conn
+        except DBAPIError as error:
+            raise translated(error, self.path) from error
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Writes what was submitted, for at most `timeout_s`. Closing twice is harmless."""
+        if self._group is not None:
+            self._group.close(timeout_s)
+        self._engine.dispose()
+
+    def now_us(self) -> int:
+        return to_us(self.clock.now())
+
+    def windows(self, at_us: int) -> tuple[str, str]:
+        """The names of the day and the month, in the operator's zone, that hold the instant."""
+        quarter = at_us // _QUARTER_US
+        found = self._windows.get(quarter)
+        if found is None:
+            if len(self._windows) >= _MOST_CACHED:
+                self._windows.clear()
+            at: datetime = from_us(at_us)
+            found = (window_of("day", at, self.zone), window_of("month", at, self.zone))
+            self._windows[quarter] = found
+        return found
