@@ -1,0 +1,1 @@
+"""Evidence, decisions, approvals: the fleet managed as an investor manages a portfolio."""

@@ -1,0 +1,123 @@
+"""The gate: which proposals are carried out now, which wait for a person, which only advise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nova.autonomous.decision import Decision, Kind
+from nova.autonomous.policy import Policy
+from nova.money import Money
+
+ADVISED, PENDING, EXECUTE, DEFERRED, HELD = "advised", "pending", "execute", "deferred", "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A proposal that waits for a person: what it is, and up to which daily cost they were asked."""
+
+    id: str
+    fingerprint: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the gate must know beside the proposals.
+
+    `added` is what was added to the day's spend without a person in the last 24 h over the whole fleet, `budget_left`
+    what the fleet's day leaves at the present pace.
+    """
+
+    evaluated: int
+    added: Money
+    budget_left: Money
+    advise_only: bool = False
+    silenced: frozenset[str] = frozenset()
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A proposal and what becomes of it; `keeps` is the id of the waiting record it confirms."""
+
+    decision: Decision
+    outcome: str
+    requires_approval: bool = False
+    keeps: str | None = None
+
+
+def needs_person(impact: Money, added: Money, policy: Policy) -> bool:
+    """Whether this much more a day exceeds what may be added without a person, alone or with what was added before."""
+    return impact.micros > 0 and impact + added > policy.require_approval_above
+
+
+def approvable(impact: Money, policy: Policy) -> Money:
+    """Up to which daily cost an approval holds: the projection with a little headroom, since it moves by the hour."""
+    return Money(impact.micros + round(max(impact.micros, 0) * policy.approval_headroom / 100), impact.currency)
+
+
+def gate(decisions: Iterable[Decision], policy: Policy, situation: Situation) -> list[Gated]:
+    """Passes the proposals in the order of `Kind`, biggest effect first, then by name; holds come last and stay so."""
+    cap = policy.max_actions_per_cycle.limit(situation.evaluated)
+    passage = _Passage(policy, situation, cap, situation.added, situation.budget_left)
+    return [passage.admit(decision) for decision in sorted(decisions, key=_place)]
+
+
+def _place(decision: Decision) -> tuple[int, int, str]:
+    return decision.kind.priority, -abs(decision.daily_cost_impact.micros), decision.worker
+
+
+@dataclass(slots=True)
+class _Passage:
+    policy: Policy
+    situation: Situation
+    actions_left: int
+    added: Money
+    budget_left: Money
+
+    def admit(self, decision: Decision) -> Gated:
+        if decision.kind is Kind.HOLD:
+            return Gated(decision, HELD)
+        if decision.fingerprint in self.situation.silenced:
+            return Gated(_silenced(decision), HELD)
+        person = needs_person(decision.daily_cost_impact, self.added, self.policy)
+        if self.situation.advise_only or decision.worker in self.policy.protected:
+            self._count(decision, person)
+            return Gated(decision, ADVISED, person)
+        standing = self.situation.standing.get(decision.worker)
+        if person and standing and _stands(standing, decision):
+            return Gated(decision, PENDING, True, standing.id)
+        return self._act(decision, person)
+
+    def _act(self, decision: Decision, person: bool) -> Gated:
+        if self.actions_left < 1:
+            return Gated(_because(decision, "deferred: the cycle's cap on actions is reached"), DEFERRED, person)
+        if not person and 0 < decision.daily_cost_impact.micros > self.budget_left.micros:
+            return Gated(
+                _because(decision, "deferred: earlier steps took the rest of the day's budget"), DEFERRED, person
+            )
+        self.actions_left -= 1
+        self._count(decision, person)
+        return Gated(decision, PENDING if person else EXECUTE, person)
+
+    def _count(self, decision: Decision, person: bool) -> None:
+        if not person and decision.daily_cost_impact.micros > 0:
+            self.added = self.added + decision.daily_cost_impact
+            self.budget_left = self.budget_left - decision.daily_cost_impact
+
+
+def _stands(standing: Standing, decision: Decision) -> bool:
+    return standing.fingerprint == decision.fingerprint and decision.daily_cost_impact <= standing.amount
+
+
+def _silenced(decision: Decision) -> Decision:
+    reason = f"a person rejected this proposal ({decision.kind}): {decision.reason}"
+    return replace(
+        decision, kind=Kind.HOLD, rule="rejected_recently", reason=reason, to_replicas=decision.from_replicas,
+        daily_cost_impact=Money.zero(decision.daily_cost_impact.currency), risk="low", change=None,
+    )  # fmt: skip
+
+
+def _because(decision: Decision, why: str) -> Decision:
+    return replace(decision, reason=f"{decision.reason} ({why})")
