@@ -1,0 +1,76 @@
+"""Booking what an ended run has spent: its left-over reservations are charged, its accounts become cost entries."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, select
+
+from nova.clock import from_us
+from nova.ledger.budgets import close
+from nova.ledger.entries import Entry, record_entries
+from nova.ledger.schema import budget_usage, reservations, run_accounts
+from nova.money import Money
+
+if TYPE_CHECKING:
+    from nova.ledger.store import Store
+
+log = logging.getLogger(__name__)
+
+_OWN = budget_usage.c.scope == bindparam("scope")
+_HAS_MONEY = select(budget_usage.c.scope).where(_OWN)
+_OPEN = select(reservations).where(reservations.c.run == bindparam("run"), reservations.c.settled_micros.is_(None))
+_ACCOUNTS = select(run_accounts).where(run_accounts.c.run == bindparam("run")).order_by(run_accounts.c.day)
+_FORGET = (
+    delete(reservations).where(reservations.c.run == bindparam("run")),
+    delete(run_accounts).where(run_accounts.c.run == bindparam("run")),
+)
+_FORGET_USAGE = delete(budget_usage).where(_OWN)
+
+
+def book_run(conn: Connection, store: Store, run: str) -> tuple[Money, Money]:
+    """Books everything a run has spent and returns what of its open reservations was (charged, released).
+
+    A reservation nobody settled is charged in full, because the vendor may have been paid, unless it was made with
+    `release_on_death`. The accounts are in the budgets' usage already; nothing is counted twice.
+    """
+    charged = released = 0
+    if conn.execute(_HAS_MONEY, {"scope": f"run:{run}"}).first() is not None:
+        for row in conn.execute(_OPEN, {"run": run}).all():
+            close(conn, store, row, 0 if row.release_on_death else row.micros, reason="reservation never settled")
+            charged += 0 if row.release_on_death else row.micros
+            released += row.micros if row.release_on_death else 0
+        _record(conn, store, [_entry(row, store) for row in conn.execute(_ACCOUNTS, {"run": run})])
+        for forget in _FORGET:
+            conn.execute(forget, {"run": run})
+        conn.execute(_FORGET_USAGE, {"scope": f"run:{run}"})
+    return Money(charged, store.currency), Money(released, store.currency)
+
+
+def _entry(account: Row[Any], store: Store) -> Entry:
+    reasons = "; ".join(json.loads(line) for line in account.reasons.splitlines())
+    return Entry(
+        id=f"{account.run}:{account.day}",
+        source=f"worker:{account.worker}",
+        kind="cost",
+        worker=account.worker,
+        run=account.run,
+        amount=Money(account.micros, store.currency),
+        at=from_us(account.last_us),
+        model="direct",
+        evidence="spent by its run",
+        note=reasons or None,
+    )
+
+
+def _record(conn: Connection, store: Store, entries: list[Entry]) -> None:
+    """An agent may have earned under the very id; money that is gone is booked all the same, under another."""
+    taken = {conflict.id for conflict in record_entries(conn, store, entries, counted=True).conflicts}
+    if taken:
+        log.warning("cost_entry_renamed", extra={"action": "cost_entry_renamed", "ids": sorted(taken)})
+        again = [replace(entry, id=f"{entry.id}:{secrets.token_hex(8)}") for entry in entries if entry.id in taken]
+        record_entries(conn, store, again, counted=True)

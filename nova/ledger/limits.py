@@ -1,0 +1,169 @@
+"""Limits on spending and what is said of them: the pure part of the budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from nova.clock import iso, window_end, window_of
+from nova.errors import BudgetExceeded
+from nova.money import Money
+
+NEAR_PERCENT = 80
+_LASTING = {"run": 0, "day": 1, "month": 2}
+_SPAN = {"run": "in this run", "day": "today", "month": "this month"}
+
+Key = tuple[str, str]
+Used = Mapping[Key, tuple[int, int]]  # millionths (spent, reserved) by (scope, window)
+
+
+def local_day(at: datetime, zone: ZoneInfo) -> str:
+    """The day of `at` where the operator lives, as 2026-11-21."""
+    return window_of("day", at, zone).removeprefix("day:")
+
+
+def windows_of(day: str) -> tuple[str, str]:
+    """The windows a local day is counted in."""
+    return f"day:{day}", f"month:{day[:7]}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """The run that money is spent by, and every scope it counts in."""
+
+    run: str
+    worker: str
+    instance: str
+    department: str
+    manager: str | None = None
+
+    def keys(self, day: str) -> tuple[Key, ...]:
+        """What a spending on the local `day` counts in, limits or not."""
+        windows = windows_of(day)
+        scopes = ("fleet", f"department:{self.department}", f"worker:{self.worker}")
+        return (*((scope, window) for scope in scopes for window in windows), (f"run:{self.run}", "run"))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `amount` per run, day or month. `scope` is run, worker:NAME, department:D or fleet.
+
+    Per run it bounds each run of the scope by itself.
+    """
+
+    scope: str
+    per: str
+    amount: Money
+
+    def key(self, run: RunRef, day: str) -> Key:
+        if self.per == "run":
+            return f"run:{run.run}", "run"
+        return self.scope, f"day:{day}" if self.per == "day" else f"month:{day[:7]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    spent: Money
+    reserved: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A limit and what stands against it in its window; `until` is when that turns (null for a run's own)."""
+
+    limit: Limit
+    window: str
+    spent: Money
+    reserved: Money
+    until: datetime | None
+
+
+def breach_of(limit: Limit, usage: Usage, at: datetime, zone: ZoneInfo) -> Breach:
+    """Of a limit per day or month, in the window that holds `at`."""
+    window, until = window_of(limit.per, at, zone), window_end(limit.per, at, zone)
+    return Breach(limit, window, usage.spent, usage.reserved, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a spending did to its limits: those it left broken, and those it carried over 80 % (each once a window)."""
+
+    breaches: tuple[Breach, ...] = ()
+    near: tuple[Breach, ...] = ()
+
+
+class LimitReached(BudgetExceeded):
+    """A budget does not allow this spending."""
+
+    def __init__(self, refused: tuple[Breach, ...], asked: Money) -> None:
+        """`refused` is every limit that stands in the way, the longest lasting first: it is the one named."""
+        self.refused = tuple(sorted(refused, key=lambda breach: -_LASTING[breach.limit.per]))
+        self.asked = asked
+        self.breach = self.refused[0]
+        self.limit = self.breach.limit
+        self.spent = self.breach.spent
+        self.reserved = self.breach.reserved
+        super().__init__(_words(self.breach, asked), hint=_advice(self.breach))
+
+
+def _words(breach: Breach, asked: Money) -> str:
+    limit = breach.limit
+    reserved = f" and reserved {breach.reserved}" if breach.reserved else ""
+    amount = f"{limit.amount} {limit.amount.currency}"
+    return f"{limit.scope} has spent {breach.spent}{reserved} of {amount} {_SPAN[limit.per]}; {asked} more was asked"
+
+
+def _advice(breach: Breach) -> str:
+    limit = breach.limit
+    scope = "worker:NAME" if limit.scope == "run" else limit.scope
+    wait = f", or wait until {iso(breach.until)}" if breach.until else ""
+    return f"raise it with `nova budgets set {scope} AMOUNT/{limit.per}`{wait}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Holds limits, each with its amount in reporting millionths, against what was used before a step."""
+
+    limits: tuple[tuple[Limit, int], ...]
+    run: RunRef
+    day: str
+    until: Mapping[str, datetime | None]
+    currency: str
+
+    @classmethod
+    def on(
+        cls, limits: tuple[tuple[Limit, int], ...], run: RunRef, day: str, at: datetime, zone: ZoneInfo, currency: str
+    ) -> Judge:
+        """`day` is the local day the step counts in, `at` an instant of it."""
+        until = {per: None if per == "run" else window_end(per, at, zone) for per in {limit.per for limit, _ in limits}}
+        return cls(limits, run, day, until, currency)
+
+    def refused(self, before: Used, asked: int) -> tuple[Breach, ...]:
+        """The limits that `asked` more would break."""
+        return tuple(
+            self._breach(limit, spent, reserved)
+            for limit, most, spent, reserved in self._standing(before)
+            if spent + reserved + asked > most
+        )
+
+    def booked(self, before: Used, added: int) -> Booked:
+        breaches, near = [], []
+        for limit, most, spent, reserved in self._standing(before):
+            after = spent + added
+            if after > most:
+                breaches.append(self._breach(limit, after, reserved))
+            if 100 * spent < NEAR_PERCENT * most <= 100 * after:
+                near.append(self._breach(limit, after, reserved))
+        return Booked(tuple(breaches), tuple(near))
+
+    def _standing(self, used: Used) -> Iterator[tuple[Limit, int, int, int]]:
+        """Raises KeyError for a limit on a scope the run is not in."""
+        for limit, most in self.limits:
+            spent, reserved = used[limit.key(self.run, self.day)]
+            yield limit, most, spent, reserved
+
+    def _breach(self, limit: Limit, spent: int, reserved: int) -> Breach:
+        window = limit.key(self.run, self.day)[1]
+        return Breach(limit, window, Money(spent, self.currency), Money(reserved, self.currency), self.until[limit.per])
