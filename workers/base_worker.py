@@ -1,0 +1,54 @@
+"""What the author of an agent writes: a class with `run(ctx)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nova.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from workers.context import RunContext
+
+
+def check_runtime(agent: type[BaseWorker], runtime: str) -> None:
+    """Raises UsageProblem for a runtime that the agent cannot have."""
+    if runtime == "process" and not agent.own_process:
+        raise UsageProblem(
+            f"{agent.__name__} runs in threads; the process runtime for Python agents comes later",
+            hint="use --runtime thread, or run it as a command with the agent shell",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run says of itself. `ok=False` is a failure without a crash: no backoff, the next run when it is due."""
+
+    ok: bool = True
+    message: str | None = None
+
+
+class BaseWorker:
+    """An agent. One object serves one instance; its runs never overlap, but they may come in different threads.
+
+    `Config` is a pydantic model for the deployment's `--set KEY=VALUE`; without one `ctx.config` is a plain mapping.
+    `scalable = False` keeps it at one replica. `tunables` names the settings the engine may try other values of.
+    """
+
+    Config: ClassVar[type[BaseModel] | None] = None
+    scalable: ClassVar[bool] = True
+    tunables: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    own_process: ClassVar[bool] = False  # its runs are process groups of their own, whatever runtime is declared
+
+    def setup(self, ctx: RunContext) -> None:
+        """Called once, before the object's first run and in its thread."""
+
+    def run(self, ctx: RunContext) -> RunResult | None:
+        """One execution. Returning None is success; raising is a failure that counts as a crash."""
+        raise TypeError(f"{type(self).__name__} has no run(ctx) method")
+
+    def teardown(self) -> None:
+        """Called once when the object is let go: its configuration changed, a run crashed or its instance ended."""

@@ -1,0 +1,205 @@
+"""The manager's own acts: budgets and crash limits. Always on, whatever the autonomous switch says, and in the same history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from nova.clock import Clock, iso, window_end
+from nova.errors import NovaError
+from nova.fleet.documents import Deployment, FleetSnapshot
+from nova.ledger.decisions import DecisionRecord
+from nova.ledger.limits import Breach, Limit
+from workers.enforcement import CRASH_WINDOW, CrashPolicy, CrashWindow, Verdict, replayed
+from workers.hosts.base import BudgetHit, RunEnded
+
+if TYPE_CHECKING:
+    from nova.fleet.fleet import Fleet
+    from nova.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+LimitsOf = Callable[[Deployment], tuple[Limit, ...]]
+
+
+class AlertSink(Protocol):
+    """Tells people; never raises."""
+
+    def send(self, event: str, title: str, body: str) -> object: ...
+
+
+class Enforcer:
+    """Each method reads the snapshot it is given and returns whether it changed the fleet."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger, clock: Clock, crash_policy: CrashPolicy, alerts: AlertSink | None) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._clock = clock
+        self._crash_policy = crash_policy
+        self._alerts = alerts
+        self._windows: dict[str, CrashWindow] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._known: dict[str, tuple[str, int]] = {}
+        self.eager: set[str] = set()  # whose cooldown has just ended
+
+    def watch(self, snapshot: FleetSnapshot) -> None:
+        """Crashes are forgotten when a deployment is declared anew, or leaves a state a person had to end."""
+        for name, deployment in snapshot.deployments.items():
+            state, generation = self._known.get(name, (deployment.state, deployment.generation))
+            fresh = generation != deployment.generation or (state in ("parked", "killed") and deployment.state == "active")
+            if fresh and name in self._windows:
+                self._windows[name].forget()
+            self._known[name] = (deployment.state, deployment.generation)
+        for name in self._known.keys() - snapshot.deployments.keys():
+            del self._known[name]
+            self._windows.pop(name, None)
+
+    def run_ended(self, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
+        if not fact.crash:
+            return False
+        verdict = self._verdicts.get(fact.run)
+        if verdict is None:  # else an earlier attempt to act on it failed, and it counts once
+            verdict = self._verdicts[fact.run] = self._window(fact).crashed(fact.ended_at, fact.started_at)
+        changed = self._act(verdict, fact, snapshot)
+        del self._verdicts[fact.run]
+        return changed
+
+    def _act(self, verdict: Verdict, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
+        deployment = snapshot.deployments.get(fact.worker)
+        if deployment is None or deployment.state not in ("active", "cooling_down"):
+            return False
+        if verdict is Verdict.PARK:
+            return self._park(deployment, fact)
+        if verdict is Verdict.COOL_DOWN:
+            return self._cool_down(deployment, fact)
+        if deployment.state == "active":
+            self._ledger.runs.restarted(fact.worker)
+        return False
+
+    def budget_hit(self, hit: BudgetHit, snapshot: FleetSnapshot) -> bool:
+        deployment = snapshot.deployments.get(hit.worker)
+        if deployment is None:
+            return False
+        if hit.kind == "near":
+            for breach in hit.breaches:
+                self._alert("budget_near", f"{breach.limit.scope} has used 80 % of its budget", _told(breach))
+            return False
+        lasting = [breach for breach in hit.breaches if breach.until is not None]
+        if deployment.state not in ("active", "cooling_down") or not lasting:
+            return False
+        if hit.kind == "broken" and all(_overridden(deployment, breach) for breach in lasting):
+            return False
+        return self._pause(deployment, max(lasting, key=lambda breach: breach.until or datetime.max), hit.kind)
+
+    def check_spent(self, snapshot: FleetSnapshot, limits_of: LimitsOf, mine: Callable[[Deployment], bool]) -> bool:
+        """Pauses who spent in a window whose limit is broken, however the money was booked: by import, by sync, by hand."""
+        active = [one for one in snapshot.deployments.values() if one.state == "active" and mine(one)]
+        by_limit = {limit: None for one in active for limit in limits_of(one) if limit.per != "run"}
+        broken = {breach.limit: breach for breach in self._ledger.budgets.broken(by_limit)}
+        changed = False
+        for one in active if broken else ():
+            breach = next((broken[limit] for limit in limits_of(one) if limit in broken), None)
+            if breach is None or _overridden(one, breach):
+                continue
+            if self._ledger.budgets.usage(f"worker:{one.name}", breach.limit.per).spent:
+                changed = self._pause(one, breach, "broken") or changed
+        return changed
+
+    def timers(self, snapshot: FleetSnapshot, mine: Callable[[Deployment], bool]) -> bool:
+        """Ends cooldowns that are over, and budget pauses whose window has turned."""
+        now, changed = self._clock.now(), False
+        for one in snapshot.deployments.values():
+            if one.state_until is None or one.state_until > now or not mine(one):
+                continue
+            if one.state == "cooling_down":
+                self._fleet.activate(one.name)
+                self.eager.add(one.name)
+                self._record(one, "resume", "cooldown_over", "the cooldown after its crashes is over")
+                changed = True
+            elif one.state == "paused" and one.pause_reason == "budget":
+                self._fleet.resume(one.name, now, override=False)
+                self._record(one, "resume", "budget_window", "the window of its budget has turned")
+                changed = True
+        return changed
+
+    def _window(self, fact: RunEnded) -> CrashWindow:
+        """As far as this manager does not remember, the ledger's runs tell."""
+        window = self._windows.get(fact.worker)
+        if window is None:
+            since = fact.started_at - CRASH_WINDOW - self._crash_policy.cooldown
+            recent = self._ledger.runs.recent(fact.worker, 200)
+            crashes = [
+                (run.started_at, run.ended_at)
+                for run in reversed(recent)
+                if run.crash and run.ended_at is not None and since < run.ended_at and run.id != fact.run
+            ]
+            window = self._windows[fact.worker] = replayed(self._crash_policy, crashes)
+        return window
+
+    def _park(self, one: Deployment, fact: RunEnded) -> bool:
+        self._fleet.park(one.name)
+        why = "it crashed again after its cooldown" if self._crash_policy.auto_restart else "it crashed"
+        reason = f"{why}: {_first_line(fact.error)}"
+        self._record(one, "pause", "crash_parked", reason, {"error": fact.error})
+        self._alert("parked", f"{one.name} is parked", f"{reason}\nStart it again with `nova workers resume {one.name}`.")
+        return True
+
+    def _cool_down(self, one: Deployment, fact: RunEnded) -> bool:
+        until = self._clock.now() + self._crash_policy.cooldown
+        self._fleet.cool_down(one.name, until)
+        reason = f"{self._crash_policy.max_crashes} crashes within ten minutes: {_first_line(fact.error)}"
+        self._record(one, "pause", "crash_cooldown", reason, {"until": iso(until), "error": fact.error})
+        self._alert("cooling_down", f"{one.name} is cooling down", f"{reason}\nIt is tried again at {iso(until)}.")
+        return True
+
+    def _pause(self, one: Deployment, breach: Breach, kind: str) -> bool:
+        until = breach.until or window_end(breach.limit.per, self._clock.now(), self._ledger.store.zone)
+        self._fleet.pause(one.name, "budget", until)
+        reason = ("a spending was refused: " if kind == "refused" else "") + _told(breach)
+        self._record(one, "pause", "budget", reason, {"until": iso(until), "limit": f"{breach.limit.scope} {breach.limit.per}"})
+        self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on at {iso(until)}.")
+        return True
+
+    def _record(self, one: Deployment, kind: str, rule: str, reason: str, more: Mapping[str, object] | None = None) -> None:
+        """A fleet that was changed stays changed even if the ledger cannot be written."""
+        replicas = one.replicas
+        body = {"from_replicas": replicas, "to_replicas": replicas, "requires_approval": False, **(more or {})}
+        try:
+            decisions = self._ledger.decisions
+            decisions.add(
+                [
+                    DecisionRecord(
+                        id=decisions.free_ids(1)[0], at=self._clock.now(), worker=one.name, kind=kind, state="executed",
+                        rule=rule, reason=reason, actor="manager", fingerprint=f"{kind}:{rule}", body=body,
+                    )
+                ]
+            )  # fmt: skip
+        except NovaError as problem:
+            log.error("enforcement_not_recorded", extra={"action": "enforcement_not_recorded", "error": problem.message})
+        log.warning("enforced", extra={"action": "enforced", "worker": one.name, "kind": kind, "rule": rule, "reason": reason})
+
+    def _alert(self, event: str, title: str, body: str) -> None:
+        if self._alerts is not None:
+            self._alerts.send(event, title, body)
+
+
+def _overridden(one: Deployment, breach: Breach) -> bool:
+    """Whether a person resumed it in the very window that is broken: then only a refusal stops it again."""
+    if one.evidence_since is None or breach.until is None:
+        return False
+    length = timedelta(days=1 if breach.limit.per == "day" else 31)
+    return one.evidence_since > breach.until - length
+
+
+def _told(breach: Breach) -> str:
+    limit = breach.limit
+    span = {"run": "in one run", "day": "today", "month": "this month"}[limit.per]
+    held = f" and {breach.reserved} reserved" if breach.reserved else ""
+    return f"{limit.scope} has {breach.spent}{held} of {limit.amount} {limit.amount.currency} spent {span}"
+
+
+def _first_line(error: str | None) -> str:
+    lines = (error or "").strip().splitlines()
+    return lines[0][:300] if lines else "no reason told"

@@ -1,0 +1,117 @@
+"""What a host is to the manager: told what should run there, it says what does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from nova.ledger.limits import Breach, Limit
+from nova.money import Money
+from workers.instance import Intent, State
+
+InstanceId = str  # name#1
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One instance as it is wanted. A changed spec serves from the next run on; `limits` also during the current one.
+
+    Another `generation` renews the instance: its worker object and its backoff are forgotten.
+    """
+
+    worker: str
+    department: str
+    agent: str
+    runtime: str
+    index: int
+    replicas: int
+    every_s: float
+    timeout_s: float
+    config: Mapping[str, Any]
+    limits: tuple[Limit, ...]
+    generation: int = 0
+    intent: Intent = Intent.RUN
+    due_now: bool = False
+
+    @property
+    def instance(self) -> InstanceId:
+        return f"{self.worker}#{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run is over for the ledger; `hung`: its thread is not."""
+
+    worker: str
+    instance: InstanceId
+    run: str
+    status: str
+    crash: bool
+    error: str | None
+    started_at: datetime
+    ended_at: datetime
+    hung: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetHit:
+    """`refused`: a spending was not allowed; `broken`: money that was gone already broke a limit; `near`: it passed 80 %."""
+
+    kind: Literal["refused", "broken", "near"]
+    worker: str
+    run: str
+    breaches: tuple[Breach, ...]
+    asked: Money | None = None
+
+
+Fact = RunEnded | BudgetHit
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One instance as its host sees it. `cpu_s` is what its runs have used so far, the current one included."""
+
+    instance: InstanceId
+    worker: str
+    state: State
+    epoch: int
+    run: str | None = None
+    run_started_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    cpu_s: float = 0.0
+    memory_bytes: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The instances by id, and the facts since the last report."""
+
+    states: Mapping[InstanceId, Seen]
+    facts: tuple[Fact, ...] = ()
+
+
+class Host(Protocol):
+    """Where instances live. An instance that is not in `want` ends after its current run."""
+
+    def sync(self, want: Mapping[InstanceId, Spec], lease_s: float) -> Report:
+        """Takes what is wanted, and reports. Without another sync within `lease_s` seconds no new run starts."""
+        ...
+
+    def report(self) -> Report:
+        """What runs here and what happened since the last report, without asking for anything."""
+        ...
+
+    def kill(self, instance: InstanceId) -> None:
+        """Ends its run now. The instance leaves the report when its death is confirmed."""
+        ...
+
+    def logs(self, instance: InstanceId, n: int) -> Sequence[str]:
+        """The last `n` lines its worker wrote."""
+        ...
+
+    def stop(self, grace_s: float) -> None:
+        """No new runs; asks the running ones to end, waits, kills what can be killed; returns within `grace_s`."""
+        ...

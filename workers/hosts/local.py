@@ -1,0 +1,285 @@
+"""The local host: runs in threads of one process, commands in process groups. It wakes for events and never polls."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+
+from workers.hosts.base import Fact, InstanceId, Report, Seen, Spec
+from workers.hosts.pool import ThreadPool
+from workers.hosts.run import Cell, Outcome, Run, Services
+from workers.instance import Backoff, Instance, Intent, Order, State
+from workers.worker_monitor import Used, usage_of
+
+log = logging.getLogger(__name__)
+
+_KILLED = Outcome("interrupted", error="killed")
+_STOPPED = Outcome("interrupted", error="the manager stopped")
+_LAST_MOMENTS_S = 3.0  # of a stop's grace: for what has to be killed
+
+
+@dataclass(slots=True)
+class _Slot:
+    spec: Spec
+    instance: Instance
+    cell: Cell = field(default_factory=Cell)
+    run: Run | None = None
+    killed: bool = False
+    wake_at: float = inf
+    heartbeat_at: datetime | None = None
+    cpu_s: float = 0.0
+
+
+class LocalHost:
+    """`starts` are the last recorded starts by instance; `wake` is called, from any thread, when there is news."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        starts: Mapping[InstanceId, datetime],
+        wake: Callable[[], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._services = services
+        self._clock = services.clock
+        self._starts = dict(starts)
+        self._wake = wake
+        self._backoff = backoff or Backoff()
+        self._pool = ThreadPool("run")
+        self._condition = threading.Condition(threading.RLock())
+        self._slots: dict[InstanceId, _Slot] = {}
+        self._heap: list[tuple[float, InstanceId]] = []
+        self._facts: list[Fact] = []
+        self._want: Mapping[InstanceId, Spec] | None = None
+        self._lease_until = -inf
+        self._stopping = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="host", daemon=True)
+        self._thread.start()
+
+    def sync(self, want: Mapping[InstanceId, Spec], lease_s: float) -> Report:
+        with self._condition:
+            now = self._clock.monotonic()
+            lapsed = now > self._lease_until
+            self._lease_until = now + lease_s
+            if want is not self._want or lapsed:
+                self._want = want
+                for key, spec in want.items():
+                    self._declare(key, spec, now)
+                for key, slot in self._slots.items():
+                    if key not in want and slot.instance.intent is Intent.RUN:
+                        slot.instance.declare(slot.spec.every_s, slot.spec.timeout_s, Intent.DRAIN)
+                    self._schedule(slot, now)
+                self._condition.notify_all()
+            return self._report({})
+
+    def report(self) -> Report:
+        """Also reads what its runs use of CPU and memory."""
+        with self._condition:
+            runs = self._runs()
+        usage = usage_of(runs)
+        with self._condition:
+            return self._report(usage)
+
+    def kill(self, instance: InstanceId) -> None:
+        with self._condition:
+            slot = self._slots.get(instance)
+            if slot is not None and not slot.killed:
+                slot.killed = True
+                now = self._clock.monotonic()
+                slot.instance.kill(now)
+                self._schedule(slot, now)
+                self._condition.notify_all()
+
+    def logs(self, instance: InstanceId, n: int) -> Sequence[str]:
+        return self._services.logs.tail(instance.rpartition("#")[0], n, instance)
+
+    def stop(self, grace_s: float) -> None:
+        """Order: no new runs; ask; wait; kill the groups; record what is left, so that nothing of it counts later."""
+        deadline = time.monotonic() + grace_s
+        with self._condition:
+            self._stopping = True
+            runs = self._runs()
+            for run in runs:
+                run.terminate(_STOPPED)
+            self._condition.wait_for(lambda: not self._runs(), max(0.0, deadline - _LAST_MOMENTS_S - time.monotonic()))
+            runs = self._runs()
+            for run in runs:
+                run.kill(_STOPPED)
+            killable = [run for run in runs if run.killable]
+            if killable:
+                self._condition.wait_for(
+                    lambda: not any(run in killable for run in self._runs()), max(0.5, deadline - 1.0 - time.monotonic())
+                )
+            left = self._runs()
+        for run in left:
+            run.end(_STOPPED)
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+            free = [slot.cell for slot in self._slots.values() if slot.run is None]
+        self._let_go(free, max(0.2, deadline - time.monotonic()))
+
+    def _let_go(self, cells: Sequence[Cell], within_s: float) -> None:
+        done = threading.Event()
+
+        def teardown() -> None:
+            for cell in cells:
+                cell.let_go()
+            done.set()
+
+        if any(cell.worker is not None for cell in cells):
+            self._pool.submit(teardown)
+            done.wait(within_s)
+
+    def _runs(self) -> list[Run]:
+        return [slot.run for slot in self._slots.values() if slot.run is not None]
+
+    def _declare(self, key: InstanceId, spec: Spec, now: float) -> None:
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = _Slot(spec, self._new_instance(spec, now))
+        else:
+            if slot.spec.generation != spec.generation:
+                slot.instance.renew()
+            slot.killed = slot.killed and spec.intent is not Intent.RUN
+            slot.spec = spec
+            if slot.run is not None:
+                slot.run.spec = spec
+        slot.instance.declare(spec.every_s, spec.timeout_s, spec.intent)
+
+    def _new_instance(self, spec: Spec, now: float) -> Instance:
+        last = self._starts.get(spec.instance)
+        ago = None if last is None or spec.due_now else (self._clock.now() - last).total_seconds()
+        return Instance(spec.every_s, spec.timeout_s, now=now, last_start_ago=ago, backoff=self._backoff)
+
+    def _schedule(self, slot: _Slot, at: float) -> None:
+        slot.wake_at = at
+        if at < inf:
+            heapq.heappush(self._heap, (at, slot.spec.instance))
+
+    def _loop(self) -> None:
+        with self._condition:
+            while not self._closed:
+                try:
+                    self._turn(self._clock.monotonic())
+                except Exception:
+                    log.exception("host_turn_failed", extra={"action": "host_turn_failed"})
+                left = self._heap[0][0] - self._clock.monotonic() if self._heap else inf
+                if left > 0:
+                    self._condition.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
+
+    def _turn(self, now: float) -> None:
+        while self._heap and self._heap[0][0] <= now:
+            at, key = heapq.heappop(self._heap)
+            slot = self._slots.get(key)
+            if slot is not None and slot.wake_at == at:  # else it was scheduled anew meanwhile
+                slot.wake_at = inf
+                self._step(slot, now)
+
+    def _step(self, slot: _Slot, now: float) -> None:
+        instance = slot.instance
+        if not instance.held and instance.intent is Intent.RUN and (self._stopping or now > self._lease_until):
+            return
+        before = instance.state
+        order, wake_at = instance.step(now, killable=slot.run is not None and slot.run.killable)
+        if order is Order.START:
+            self._start(slot)
+        elif slot.run is not None:
+            self._obey(order, slot, slot.run)
+        if instance.state is State.STOPPED:
+            self._remove(slot)
+        else:
+            self._schedule(slot, wake_at)
+        if instance.state is not before:
+            self._wake()
+
+    def _start(self, slot: _Slot) -> None:
+        run = slot.run = Run(slot.spec, self._services, slot.cell, self._tell)
+        slot.heartbeat_at = run.started_at
+        self._starts[slot.spec.instance] = run.started_at
+        try:
+            self._pool.submit(lambda: self._execute(slot, run))
+        except RuntimeError as problem:
+            log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
+            run.end(Outcome("failed", crash=True, error=f"no thread could be started: {problem}"))
+            self._finished(slot, run, crash=True)
+
+    def _execute(self, slot: _Slot, run: Run) -> None:
+        with self._condition:
+            slot.instance.began()
+        try:
+            run.execute()
+        finally:
+            self._finished(slot, run, crash=run.crash)
+
+    def _finished(self, slot: _Slot, run: Run, *, crash: bool) -> None:
+        with self._condition:
+            slot.run = None
+            slot.heartbeat_at = run.heartbeat_at
+            slot.cpu_s += run.cpu_s or 0.0
+            now = self._clock.monotonic()
+            slot.instance.ended(now, crash=crash or slot.instance.state is State.HUNG)
+            self._schedule(slot, now)
+            self._condition.notify_all()
+
+    def _obey(self, order: Order, slot: _Slot, run: Run) -> None:
+        if order is Order.ASK:
+            run.ask()
+        elif order is Order.TERMINATE:
+            run.terminate(self._verdict(slot))
+            if not run.killable:  # a thread goes on for a while; for the ledger it is over
+                self._end(run, self._verdict(slot), hung=False)
+        elif order is Order.KILL:
+            run.kill(self._verdict(slot))
+        elif order is Order.ABANDON:
+            log.warning("run_hung", extra={"action": "run_hung", "run": run.id, "instance": slot.spec.instance})
+            verdict = self._verdict(slot, "; its thread hangs")
+            run.kill(verdict)  # also a command that it would start from here on
+            self._end(run, verdict, hung=True)
+
+    def _verdict(self, slot: _Slot, more: str = "") -> Outcome:
+        if slot.killed:
+            return _KILLED
+        return Outcome("failed", crash=True, error=f"timed out after {slot.instance.timeout_s:g} s{more}")
+
+    def _end(self, run: Run, outcome: Outcome, *, hung: bool) -> None:
+        """In another thread: it waits for the money calls that are under way."""
+        self._pool.submit(lambda: run.end(outcome, hung=hung))
+
+    def _remove(self, slot: _Slot) -> None:
+        self._slots.pop(slot.spec.instance, None)
+        if slot.cell.worker is not None:
+            self._pool.submit(slot.cell.let_go)
+        self._wake()
+
+    def _tell(self, fact: Fact) -> None:
+        with self._condition:
+            self._facts.append(fact)
+        self._wake()
+
+    def _report(self, usage: Mapping[str, Used]) -> Report:
+        facts, self._facts = tuple(self._facts), []
+        seen = {}
+        for key, slot in self._slots.items():
+            run, used = slot.run, usage.get(slot.run.id) if slot.run is not None else None
+            seen[key] = Seen(
+                instance=key,
+                worker=slot.spec.worker,
+                state=slot.instance.state,
+                epoch=slot.instance.epoch,
+                run=run.id if run else None,
+                run_started_at=run.started_at if run else None,
+                heartbeat_at=run.heartbeat_at if run else slot.heartbeat_at,
+                cpu_s=slot.cpu_s + (used.cpu_s if used else 0.0),
+                memory_bytes=used.memory_bytes if used else None,
+                threads=used.threads if used else (1 if run else 0),
+            )
+        return Report(seen, facts)

@@ -1,0 +1,286 @@
+"""WorkerManager: makes what runs match what is declared, and enforces what must hold whatever runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nova.clock import Clock, iso
+from nova.errors import LockHeld, NovaError
+from nova.fleet.documents import Deployment, FleetSnapshot
+from nova.ledger.instances import ManagerRecord
+from nova.ledger.limits import Limit
+from nova.money import Money
+from workers.base_worker import BaseWorker
+from workers.enforcement import CrashPolicy
+from workers.enforcer import AlertSink, Enforcer
+from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, Spec
+from workers.hosts.leash_client import Leash
+from workers.hosts.local import LocalHost
+from workers.hosts.run import Services
+from workers.housekeeping import Housekeeping, PeriodicTask
+from workers.instance import Backoff
+from workers.lock import DepartmentLeases, ManagerInfo, ManagerLock
+from workers.logfile import WorkerLogs
+from workers.observer import Observer
+from workers.recovery import Recovery, recover
+from workers.snapshot import doomed, wanted
+from workers.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from nova.fleet.fleet import Fleet
+    from nova.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.25  # how often the fleet's file is looked at
+_LEASE_S = 30.0
+_BUDGET_CHECK_S = 5.0
+_AFTER_FAILURE_S = 1.0
+DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerSettings:
+    """`agents` finds the class of an agent and its validated configuration. `default_daily` is the fleet's limit a day
+    where the operator has set none."""
+
+    home: Path
+    run_dir: Path
+    logs_dir: Path
+    agents: Callable[[str, Mapping[str, Any]], tuple[type[BaseWorker], Any]]
+    default_daily: Money
+    department: str = ""
+    crash_policy: CrashPolicy = field(default_factory=CrashPolicy)
+    backoff: Backoff = field(default_factory=Backoff)
+    grace_s: float = DEFAULT_GRACE_S
+
+
+class WorkerManager:
+    """One process's manager. `run` returns when it was asked to stop, and everything of it has ended."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ledger: Ledger,
+        settings: ManagerSettings,
+        clock: Clock,
+        *,
+        alerts: AlertSink | None = None,
+        platforms: Any = None,
+        tasks: Sequence[PeriodicTask] = (),
+    ) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._alerts = alerts
+        self._platforms = platforms
+        self._tasks = [*tasks, PeriodicTask("prune", 3600, self._prune, first_s=120)]
+        self.id = f"m-{secrets.token_hex(6)}"
+        self._wakeup = Wakeup()
+        self._stop_asked = 0
+        self._lock = ManagerLock(settings.run_dir, settings.department)
+        self._leases = DepartmentLeases(settings.run_dir)
+        self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
+        self._observer = Observer(ledger, self.id, clock)
+        self._token: object = None
+        self._snapshot: FleetSnapshot | None = None
+        self._want: dict[InstanceId, Spec] = {}
+        self._noted: dict[str, tuple[str, str]] = {}
+        self._facts: deque[Fact] = deque()
+        self._budgets_checked = float("-inf")
+        self._limits: dict[str, tuple[Limit, ...]] = {}
+
+    def ask_to_stop(self) -> None:
+        """Safe in a signal handler. Asked twice, it does not wait for what runs."""
+        self._stop_asked += 1
+        self._wakeup.set()
+
+    def wake(self) -> None:
+        self._wakeup.set()
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Raises LockHeld when another manager holds the lock; `ready` is called once it is up."""
+        left = self._lock.acquire()
+        try:
+            if self._settings.department and not self._leases.hold(self._settings.department):
+                raise LockHeld(f"another manager runs the department {self._settings.department}")
+            recovery = recover(self._ledger, left, self._settings.run_dir)
+            self._register()
+            self._tell(recovery)
+            self._serve(ready)
+        finally:
+            self._leases.release()
+            self._lock.release()
+
+    def _register(self) -> None:
+        now, department = self._clock.now(), self._settings.department
+        self._ledger.instances.managers.register(
+            ManagerRecord(self.id, os.getpid(), socket.gethostname(), department or "all", now, now)
+        )
+        self._lock.write(ManagerInfo(os.getpid(), self.id, iso(now), department))
+
+    def _tell(self, recovery: Recovery) -> None:
+        interrupted = len(recovery.runs.runs)
+        log.info("manager_started", extra={"action": "manager_started", "manager": self.id, "interrupted": interrupted})
+        if recovery.crashed is not None and self._alerts is not None:
+            charged = recovery.runs.charged
+            self._alerts.send(
+                "manager_restarted",
+                "the manager was restarted after it died",
+                f"{interrupted} runs were interrupted, {recovery.killed} commands ended, "
+                f"{charged} {charged.currency} of open reservations charged.",
+            )
+
+    def _serve(self, ready: Callable[[], None]) -> None:
+        leash, logs = Leash(self.id), WorkerLogs(self._settings.logs_dir / "workers", self._clock)
+        host = self._host(leash, logs)
+        chores = Housekeeping([*self._tasks, PeriodicTask("leash", 5, leash.ensure)])
+        try:
+            self._turn(host)
+            chores.start()
+            ready()
+            while not self._stop_asked:
+                self._wakeup.wait(_LOOK_S)
+                if not self._stop_asked and not self._turn(host):
+                    self._wakeup.wait(_AFTER_FAILURE_S)
+        finally:
+            self._stop(host, leash, logs, chores)
+
+    def _host(self, leash: Leash, logs: WorkerLogs) -> LocalHost:
+        services = Services(
+            manager=self.id,
+            ledger=self._ledger,
+            clock=self._clock,
+            logs=logs,
+            leash=leash,
+            home=str(self._settings.home),
+            agents=self._settings.agents,
+            platforms=self._platforms,
+        )
+        starts = self._ledger.runs.last_starts()
+        return LocalHost(services, starts=starts, wake=self.wake, backoff=self._settings.backoff)
+
+    def _stop(self, host: LocalHost, leash: Leash, logs: WorkerLogs, chores: Housekeeping) -> None:
+        """The order: no new runs and what runs is asked to end; then the chores, which may still write; then the ledger is
+        told that nothing is left open; the lock goes last, so that who waits for it finds everything settled."""
+        grace_s = 0.0 if self._stop_asked > 1 else self._lock.grace(self._settings.grace_s)
+        log.info("manager_stopping", extra={"action": "manager_stopping", "grace_s": grace_s})
+        for act in (
+            lambda: host.stop(grace_s),
+            lambda: chores.stop(min(2.0, grace_s / 4)),
+            lambda: (self._take(host.report()), self._handle()),
+            leash.close,
+            logs.close,
+            self._observer.forget,
+            lambda: self._ledger.instances.managers.stopped(self.id, self._clock.now()),
+        ):
+            try:
+                act()
+            except Exception:
+                log.exception("stop_step_failed", extra={"action": "stop_step_failed"})
+        log.info("manager_stopped", extra={"action": "manager_stopped", "manager": self.id})
+
+    def _turn(self, host: LocalHost) -> bool:
+        """One round of the loop. Whatever fails is logged, and the loop goes on."""
+        try:
+            self._step(host)
+            return True
+        except NovaError as problem:
+            log.error("turn_failed", extra={"action": "turn_failed", "error": problem.message})
+        except Exception:
+            log.exception("turn_failed", extra={"action": "turn_failed"})
+        return False
+
+    def _step(self, host: LocalHost) -> None:
+        snapshot = self._load()
+        changed = self._enforcer.timers(snapshot, self._mine)
+        now = self._clock.monotonic()
+        if now - self._budgets_checked >= _BUDGET_CHECK_S:
+            self._budgets_checked = now
+            changed = self._enforcer.check_spent(snapshot, self._limits_of, self._mine) or changed
+        if changed:
+            snapshot = self._load()
+        report = self._sync(host, snapshot)
+        if self._handle():
+            report = self._sync(host, self._load())
+        self._observe(host, report, now)
+
+    def _load(self) -> FleetSnapshot:
+        token = self._fleet.token()
+        if self._snapshot is None or token != self._token:
+            snapshot = self._fleet.snapshot()
+            self._snapshot, self._token = snapshot, token
+            self._limits.clear()
+            self._enforcer.watch(snapshot)
+            self._note(snapshot)
+        return self._snapshot
+
+    def _note(self, snapshot: FleetSnapshot) -> None:
+        """History keeps the department of what is gone."""
+        for name, one in snapshot.deployments.items():
+            if self._noted.get(name) != (one.department, one.agent):
+                self._ledger.deployments.note(name, one.department, one.agent)
+                self._noted[name] = (one.department, one.agent)
+
+    def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> Report:
+        report = self._take(host.sync(self._want, _LEASE_S))
+        mine = [one for one in snapshot.deployments.values() if self._mine(one)]
+        want = wanted(mine, report.states, self._limits_of, self._enforcer.eager)
+        for instance in doomed(snapshot.deployments, report.states):
+            host.kill(instance)
+        if want == self._want:
+            return report
+        self._want = want
+        self._enforcer.eager.clear()
+        return self._take(host.sync(want, _LEASE_S))
+
+    def _mine(self, one: Deployment) -> bool:
+        department = self._settings.department
+        return one.department == department if department else self._leases.hold(one.department)
+
+    def _limits_of(self, one: Deployment) -> tuple[Limit, ...]:
+        limits = self._limits.get(one.name)
+        if limits is None:
+            assert self._snapshot is not None
+            declared = self._snapshot.limits_for(one, self._settings.default_daily)
+            limits = self._limits[one.name] = tuple(Limit(limit.scope, limit.per, limit.amount) for limit in declared)
+        return limits
+
+    def _take(self, report: Report) -> Report:
+        self._facts.extend(report.facts)
+        return report
+
+    def _handle(self) -> bool:
+        """Whether it changed the fleet. A fact leaves the queue when it was dealt with, so that a failed write is repeated."""
+        changed = False
+        while self._facts:
+            changed = self._deal_with(self._facts[0], self._load()) or changed
+            self._facts.popleft()
+        return changed
+
+    def _deal_with(self, fact: Fact, snapshot: FleetSnapshot) -> bool:
+        if isinstance(fact, BudgetHit):
+            return self._enforcer.budget_hit(fact, snapshot)
+        if fact.crash:
+            log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
+        return self._enforcer.run_ended(fact, snapshot)
+
+    def _observe(self, host: LocalHost, report: Report, now: float) -> None:
+        if self._observer.sample_due(now):
+            self._observer.sampled(self._take(host.report()), now)
+            self._handle()
+        elif self._observer.states_due(now):
+            self._observer.states(report, now)
+
+    def _prune(self) -> None:
+        gone = self._ledger.runs.prune(self._clock.now())
+        log.info("runs_pruned", extra={"action": "runs_pruned", "runs": gone})
