@@ -1,0 +1,38 @@
+"""What every test shares: an environment without the operator's own settings, and a home of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_PREFIXES = ("NOVA_", "WORKER_", "STRIPE_", "GUMROAD_", "SENDGRID_", "TWITTER_", "GITHUB_")
+_NAMES = (
+    "AUTONOMOUS_ENABLED",
+    "MAX_DAILY_BUDGET",
+    "MIN_ROI_THRESHOLD",
+    "SCALE_ROI_THRESHOLD",
+    "KILL_ROI_THRESHOLD",
+    "REQUIRE_APPROVAL_ABOVE",
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty NOVA_HOME; nothing of the machine's own settings reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES) or name in _NAMES:
+            monkeypatch.delenv(name)
+    path = tmp_path / "home"
+    path.mkdir(mode=0o700)
+    monkeypatch.setenv("NOVA_HOME", str(path))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def missing(what: str) -> None:
+    """A server that is missing skips on a laptop and fails in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing in CI")
+    pytest.skip(f"{what} is not installed")

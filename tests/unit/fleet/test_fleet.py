@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nova.clock import ManualClock, SystemClock
+from nova.errors import NotFound, NovaError, Refused, RevisionConflict, UsageProblem
+from nova.fleet.documents import BudgetLimit, Declaration, Step
+from nova.fleet.fleet import Fleet, scaled_by
+from nova.money import Money
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, clock: ManualClock) -> Fleet:
+    return Fleet(tmp_path / "fleet.json", clock, "USD")
+
+
+def mailer(**other: object) -> Declaration:
+    return Declaration(**{"name": "mailer", "department": "sales", "agent": "shell", "config": {"command": "true"}, **other})  # type: ignore[arg-type]
+
+
+def test_the_same_declaration_changes_nothing(fleet: Fleet) -> None:
+    first = fleet.deploy(mailer())
+    token = fleet.token()
+    again = fleet.deploy(mailer())
+    assert first.created and not again.created
+    assert again.changes == {} and again.deployment == first.deployment
+    assert fleet.token() == token
+
+
+def test_another_declaration_updates_and_says_what_changed(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    result = fleet.deploy(mailer(every_s=5.0))
+    assert result.changes == {"every_s": (60.0, 5.0)}
+    assert result.deployment.revision == 2
+
+
+def test_a_repeated_declaration_does_not_undo_what_the_engine_did(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.scale("mailer", 4, step=Step(START, 1, 4, "d-1"))
+    fleet.configure("mailer", {"command": "true", "cwd": "/"}, {"cwd": ["/"]})
+    assert fleet.deploy(mailer()).changes == {}
+    assert fleet.get("mailer").replicas == 4
+    assert fleet.get("mailer").config["cwd"] == "/"
+    assert fleet.deploy(mailer(replicas=2)).deployment.replicas == 2
+
+
+def test_a_killed_name_needs_revive_and_then_forgets_its_evidence(fleet: Fleet, clock: ManualClock) -> None:
+    fleet.deploy(mailer())
+    fleet.kill("mailer")
+    with pytest.raises(Refused):
+        fleet.deploy(mailer())
+    clock.advance(60)
+    revived = fleet.deploy(mailer(), revive=True).deployment
+    assert (revived.state, revived.evidence_since, revived.generation) == ("active", START + timedelta(seconds=60), 2)
+
+
+def test_a_killed_deployment_is_neither_scaled_nor_resumed(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.kill("mailer")
+    with pytest.raises(Refused):
+        fleet.scale("mailer", 2)
+    with pytest.raises(Refused):
+        fleet.resume("mailer")
+    assert fleet.pause("mailer", "operator").state == "killed"
+
+
+def test_paused_wins_over_cooling_down(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.cool_down("mailer", START + timedelta(minutes=5))
+    assert fleet.pause("mailer", "operator").state == "paused"
+    assert fleet.activate("mailer").state == "paused"
+    assert fleet.cool_down("mailer", START).state == "paused"
+
+
+def test_a_persons_pause_is_not_replaced_by_the_engines(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.pause("mailer", "operator")
+    assert fleet.pause("mailer", "roi").pause_reason == "operator"
+
+
+def test_a_resume_by_a_person_lets_the_evidence_count_anew(fleet: Fleet, clock: ManualClock) -> None:
+    fleet.deploy(mailer())
+    fleet.pause("mailer", "roi")
+    clock.advance(10)
+    assert fleet.resume("mailer", override=True).evidence_since == clock.now()
+    revision = fleet.get("mailer").revision
+    clock.advance(10)
+    assert fleet.resume("mailer", override=True).revision == revision
+
+
+def test_a_stale_revision_is_refused(fleet: Fleet) -> None:
+    one = fleet.deploy(mailer()).deployment
+    fleet.scale("mailer", 2)
+    with pytest.raises(RevisionConflict):
+        fleet.kill("mailer", expected_revision=one.revision)
+    assert fleet.get("mailer").state == "active"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "", "ä", "名前", "-x", "a b", "x" * 65, "a\n"])
+def test_a_name_that_could_be_mistaken_is_refused(fleet: Fleet, name: str) -> None:
+    with pytest.raises(UsageProblem):
+        fleet.deploy(mailer(name=name))
+    assert fleet.token() is None
+
+
+def test_replicas_have_bounds(fleet: Fleet) -> None:
+    fleet.deploy(mailer(max_replicas=3))
+    with pytest.raises(Refused):
+        fleet.scale("mailer", 4)
+    with pytest.raises(UsageProblem):
+        fleet.scale("mailer", 0)
+    with pytest.raises(UsageProblem):
+        fleet.deploy(mailer(replicas=4, max_replicas=3))
+
+
+def test_an_unknown_name_is_not_found_and_a_near_one_is_suggested(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    with pytest.raises(NotFound) as told:
+        fleet.pause("mailre", "operator")
+    assert "mailer" in (told.value.hint or "")
+
+
+def test_limits_name_every_scope(fleet: Fleet) -> None:
+    one = fleet.deploy(mailer(budget=(BudgetLimit.parse("20/day", "USD"), BudgetLimit.parse("1/run", "USD")))).deployment
+    fleet.set_budget("department:sales", "month", Money.parse("300", "USD"))
+    fleet.set_budget("department:other", "month", Money.parse("1", "USD"))
+    fleet.set_policy({"max_daily_budget": "70"})
+    found = {(a.scope, a.per, str(a.amount)) for a in fleet.snapshot().limits_for(one, Money.parse("100", "USD"))}
+    assert found == {
+        ("worker:mailer", "day", "20.00"),
+        ("run", "run", "1.00"),
+        ("department:sales", "month", "300.00"),
+        ("fleet", "day", "70.00"),
+    }
+
+
+def test_a_budget_is_removed_once(fleet: Fleet) -> None:
+    fleet.set_budget("fleet", "month", Money.parse("5", "USD"))
+    assert fleet.remove_budget("fleet", "month") == 1
+    with pytest.raises(NotFound):
+        fleet.remove_budget("fleet", "month")
+    with pytest.raises(UsageProblem):
+        fleet.set_budget("planet", "day", Money.parse("5", "USD"))
+
+
+def test_the_policys_version_rises_only_with_a_change(fleet: Fleet) -> None:
+    assert fleet.set_policy({"min_runs": "5"}) == 1
+    assert fleet.set_policy({"min_runs": "5"}) == 1
+    assert fleet.reset_policy() == 2
+    assert fleet.snapshot().policy == {}
+
+
+def test_a_file_that_cannot_be_parsed_names_the_copy_to_restore(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.scale("mailer", 2)
+    fleet.path.write_text('{"deployments": {"mailer": ')
+    for attempt in (fleet.snapshot, lambda: fleet.kill("mailer"), lambda: fleet.deploy(mailer(name="other"))):
+        with pytest.raises(NovaError) as told:
+            attempt()
+        assert f"cp {fleet.path}.bak {fleet.path}" in (told.value.hint or "")
+    fleet.path.with_name("fleet.json.bak").replace(fleet.path)
+    assert fleet.get("mailer").replicas == 1
+
+
+def test_a_document_of_another_nova_is_refused_by_name(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    content = json.loads(fleet.path.read_text())
+    del content["deployments"]["mailer"]["replicas"]
+    fleet.path.write_text(json.dumps(content))
+    with pytest.raises(NovaError, match="mailer"):
+        fleet.snapshot()
+
+
+def test_a_full_disk_leaves_the_old_file(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.deploy(mailer())
+    before = fleet.path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(NovaError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        fleet.kill("mailer")
+    assert fleet.path.read_bytes() == before
+    assert fleet.kill("mailer").state == "killed"
+
+
+def test_files_are_for_their_owner_only(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.scale("mailer", 2)
+    assert {oct(path.stat().st_mode & 0o777) for path in fleet.path.parent.glob("fleet.json*")} == {"0o600"}
+
+
+def _change(path: Path, number: int) -> None:
+    fleet = Fleet(path, SystemClock(), "USD")
+    for turn in range(5):
+        fleet.deploy(mailer(name=f"w{number}-{turn}"))
+        fleet.change("shared", lambda one: type(one).from_document({**one.to_document(), "replicas": one.replicas + 1}, "USD"))
+
+
+def test_twenty_processes_lose_nothing(fleet: Fleet) -> None:
+    fleet.deploy(mailer(name="shared", max_replicas=10_000))
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_change, args=(fleet.path, number)) for number in range(20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 20
+    found = fleet.snapshot().deployments
+    assert len(found) == 101
+    assert found["shared"].replicas == 101
+    assert found["shared"].revision == 101
+
+
+def _change_for_ever(path: Path) -> None:
+    fleet = Fleet(path, SystemClock(), "USD")
+    while True:
+        fleet.change("mailer", lambda one: type(one).from_document({**one.to_document(), "every_s": one.every_s + 1}, "USD"))
+
+
+def test_death_in_the_middle_of_a_write_leaves_a_good_file(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    last = 0
+    for _ in range(10):
+        before = fleet.get("mailer").revision
+        process = multiprocessing.get_context("fork").Process(target=_change_for_ever, args=(fleet.path,))
+        process.start()
+        while fleet.get("mailer").revision < before + 5:
+            process.join(0.01)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        revision = fleet.scale("mailer", 2 + last % 2).revision
+        assert revision > before >= last
+        last = before
+
+
+@pytest.mark.parametrize(
+    ("replicas", "multiplier", "most", "expected"), [(1, 2, 10, 2), (3, 1.5, 10, 5), (10, 2, 12, 12), (4, 0.25, 10, 1), (1, 0.1, 10, 1)]
+)
+def test_a_multiplier_rounds_up_within_bounds(replicas: int, multiplier: float, most: int, expected: int) -> None:
+    assert scaled_by(replicas, multiplier, most) == expected
