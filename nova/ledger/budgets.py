@@ -85,7 +85,7 @@ _CHARGE = text("""
 _ENDED = select(runs.c.ended_us).where(runs.c.id == bindparam("run"))
 _RESERVATION = select(reservations).where(reservations.c.id == bindparam("key"))
 _OPEN = insert(reservations)
-_CLOSE = update(reservations).where(reservations.c.id == bindparam("key")).values(settled_micros=bindparam("micros"))
+_CLOSE = update(reservations).where(reservations.c.id == bindparam("key")).values(settled_micros=bindparam("actual"))
 _USAGE = select(budget_usage).where(
     budget_usage.c.scope.in_(bindparam("scopes", expanding=True)),
     budget_usage.c.window.in_(bindparam("windows", expanding=True)),
@@ -159,7 +159,7 @@ def close(
     opened = from_us(row.opened_us)
     before = _count(conn, run, row.day, spent=within, reserved=-row.micros)
     _charge(conn, run, row.day, opened, within, reason)
-    conn.execute(_CLOSE, {"key": row.id, "micros": micros})
+    conn.execute(_CLOSE, {"key": row.id, "actual": micros})
     booked = _judge(conn, store, run, limits, opened, row.day).booked(before, within)
     now = store.clock.now()
     standing = tuple(breach for breach in booked.breaches if breach.until is None or breach.until > now)

@@ -58,7 +58,7 @@ def test_any_edit_is_found_at_its_row(
     rows = chain(given_facts)
     index %= len(rows)
     edited = [*rows]
-    edited[index] = rows[index]._replace(**{column: value})
+    edited[index] = Row(**{**rows[index]._asdict(), column: value})
     checked = check(edited, head(rows))
     assert checked.ok is (edited == rows)
     assert checked.ok or checked.first_bad == index + 1
