@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from nova.ledger import rollups, usage
 from nova.ledger.conversion import by_currency, converted
 from nova.ledger.facts import MOVES, Fact
-from nova.ledger.rollups import Booked
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
@@ -61,9 +60,10 @@ class Known(NamedTuple):
     rate: str | None
     digest: bytes
 
-    def seen(self, side: str | None = None) -> Booked:
-        return Booked(
-            self.source, self.id, self.kind, side or self.side, self.worker, self.micros, self.currency, self.booked, self.at_us
+    def seen(self, side: str | None = None) -> rollups.Row:
+        return (
+            *(self.source, self.id, self.kind, side or self.side, self.worker, None, self.micros, self.currency),
+            *(self.rate, None, self.booked, self.at_us),
         )
 
 
@@ -78,7 +78,7 @@ def record_facts(conn: Connection, store: Store, facts: Sequence[Fact], *, count
     rows = _rows(conn, store, facts)
     written = conn.exec_driver_sql(_INSERT, rows).rowcount
     if written == len(rows):
-        _count(conn, store, map(_booked, rows), counted)
+        _count(conn, store, rows, counted)
         _resolve(conn, store, [f"{fact.source}/{fact.id}" for fact in facts])
         return Recorded(new=written)
     return _settle(conn, store, facts, rows, before, counted)
@@ -97,7 +97,7 @@ def _settle(
             fresh[key] = row
         else:
             repeated.append((index, fact))
-    _count(conn, store, map(_booked, fresh.values()), counted)
+    _count(conn, store, list(fresh.values()), counted)
     _resolve(conn, store, [f"{source}/{id}" for source, id in fresh])
     conflicts: list[Conflict] = []
     rated: dict[int, tuple[Known, str]] = {}
@@ -129,8 +129,12 @@ def find_keys(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[s
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]
         holes = ", ".join(["(?, ?)"] * len(part))
-        values = tuple(text for key in part for text in key)
-        for row in conn.exec_driver_sql(f"SELECT {_KNOWN} FROM entries WHERE (source, id) IN (VALUES {holes})", values):
+        # CROSS JOIN: the keys lead and the index follows; with IN, SQLite reads the whole index.
+        sql = (
+            f"WITH wanted (its_source, its_id) AS (VALUES {holes})"
+            f" SELECT {_KNOWN} FROM wanted CROSS JOIN entries WHERE source = its_source AND id = its_id"
+        )
+        for row in conn.exec_driver_sql(sql, tuple(text for key in part for text in key)):
             found[row[1], row[2]] = Known._make(row)
     return found
 
@@ -161,18 +165,11 @@ def _rows(conn: Connection, store: Store, facts: Sequence[Fact]) -> list[tuple[A
     return rows
 
 
-def _booked(row: tuple[Any, ...]) -> Booked:
-    return Booked(row[0], row[1], row[2], row[3], row[4], row[6], row[7], row[10], row[11])
-
-
-def _count(conn: Connection, store: Store, rows: Iterable[Booked], counted: bool = False) -> None:
-    rows = list(rows)
+def _count(conn: Connection, store: Store, rows: Sequence[rollups.Row], counted: bool = False) -> None:
     rollups.add(conn, rows)
     if not counted:
-        spent = [
-            usage.Cost(row.worker, row.booked, row.at_us) for row in rows if row.side == "cost" and row.booked is not None
-        ]
-        usage.count(conn, store, spent)
+        costs = [(row[4], row[10], row[11]) for row in rows if row[3] == "cost" and row[10] is not None]
+        usage.count(conn, store, costs)
 
 
 def _sides(conn: Connection, facts: Sequence[Fact], adjustments: Sequence[Fact]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +21,12 @@ _FROM = ":from"
 _EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 _LATEST_US = 7_258_118_400_000_000  # 2200-01-01
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = {"worker": 64, "source": 100, "id": 255, "run": 255, "model": 64, "evidence": 1000, "object": 255, "note": 4000}
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_NAMES = {
+    "worker": re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,64}"),
+    "source": re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}"),
+    "id": re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,8 @@ def fact_of(
     _check_name("source", source)
     if worker is not None:
         _check_name("worker", worker)
-    _check_text("id", id)
-    if _CONTROL.search(id):
-        raise UsageProblem("id must not hold control characters")
-    if not _CURRENCY.fullmatch(currency):
+    _check_name("id", id)
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise UsageProblem(f"currency must be three capital letters such as USD, not {currency!r}")
     if not _EARLIEST_US <= at_us < _LATEST_US:
         raise UsageProblem("the time must lie between 2000 and 2200")
@@ -142,14 +142,20 @@ def fact_of(
         if Decimal(rate) != 1:
             raise UsageProblem(f"an amount in {reporting} has no rate but 1, not {rate}")
         rate = None
-    content = (source, id, kind, worker, run, micros, currency, at_us, model, evidence, corrects, note, object)
-    try:
-        digest = hashlib.sha256(_encode(content).encode()).digest()
-    except UnicodeEncodeError:
-        raise UsageProblem("the text holds half a character (a lone surrogate)") from None
+    content = (source, id, kind, worker, run, str(micros), currency, str(at_us), model, evidence, corrects, note, object)
+    digest = digest_of(content)
     return Fact(
         source, id, kind, worker, run, micros, currency, rate, at_us, model, evidence, corrects, note, object, digest
     )
+
+
+def digest_of(content: tuple[str | None, ...]) -> bytes:
+    """SHA-256 of the texts, each with its length before it so that no other content reads the same."""
+    canonical = "".join(["-" if text is None else f"{len(text)}:{text}" for text in content])
+    try:
+        return hashlib.sha256(canonical.encode()).digest()
+    except UnicodeEncodeError:
+        raise UsageProblem("the text holds half a character (a lone surrogate)") from None
 
 
 def rate_text(rate: Decimal | str) -> str:
@@ -171,14 +177,16 @@ def weight(source: str, id: str, kind: str) -> int:
 
 
 def _check_name(field: str, text: str) -> None:
+    if isinstance(text, str) and _NAMES[field].fullmatch(text):
+        return
     _check_text(field, text)
-    if "/" in text or _CONTROL.search(text):
-        raise UsageProblem(f"{field} must not hold '/' or control characters: {text!r}")
+    slash = "" if field == "id" else "'/' or "
+    raise UsageProblem(f"{field} must not hold {slash}control characters: {text!r}")
 
 
 def _check_text(field: str, text: str) -> None:
     if not isinstance(text, str):
-        raise UsageProblem(f"{field} must be text, not {type(text).__name__}")
+        raise UsageProblem(f"{field} is missing" if text is None else f"{field} must be text, not {type(text).__name__}")
     if not text or len(text) > _LONGEST[field]:
         raise UsageProblem(f"{field} must have 1 to {_LONGEST[field]} characters")
 

@@ -32,12 +32,12 @@ def bring_up_to_date(
 ) -> None:
     """Costs one SELECT where nothing is to do."""
     known = _read_meta(engine, patience_s)
-    if known is None or _applied(known) < newest():
+    if known is None or schema_of(known) < newest():
         _write(engine, lambda conn: _migrate(conn, path, currency, zone, now))
         known = _read_meta(engine, patience_s) or {}
-    if _applied(known) > newest():
+    if schema_of(known) > newest():
         raise NovaError(
-            f"the ledger {path} was written by a newer nova (schema {_applied(known)}, this one knows {newest()})",
+            f"the ledger {path} was written by a newer nova (schema {schema_of(known)}, this one knows {newest()})",
             hint="upgrade nova, or restore a backup made by this version",
         )
     if known.get("currency") != currency or known.get("zone") != zone.key:
@@ -68,7 +68,8 @@ def _meta(conn: Connection) -> dict[str, str]:
     return {row.key: row.value for row in conn.execute(select(meta.c.key, meta.c.value))}
 
 
-def _applied(known: dict[str, str]) -> int:
+def schema_of(known: dict[str, str]) -> int:
+    """The number of the last migration that the rows of `meta` name; 0 where there is none."""
     return max((int(key.removeprefix(_APPLIED)) for key in known if key.startswith(_APPLIED)), default=0)
 
 
@@ -81,7 +82,7 @@ def _migrate(conn: Connection, path: Path, currency: str, zone: ZoneInfo, now: d
     elif meta.name not in tables:
         raise NovaError(f"{path} is a database, but not a ledger of nova", hint="check NOVA_DATABASE_URL")
     else:
-        done = range(_applied(_meta(conn)) + 1, newest() + 1)
+        done = range(schema_of(_meta(conn)) + 1, newest() + 1)
         for number in done:
             MIGRATIONS[number](conn)
     for number in done:

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
 from nova.clock import HOUR_US
 from nova.ledger.facts import MOVES, weight
 
-# (worker or '', source, kind, side, unit), with the hour after the worker where it is a sum of one.
-TotalKey = tuple[str, str, str, str, str]
-HourKey = tuple[str, int, str, str, str, str]
+TotalKey = tuple[str, str, str, str, str]  # worker or '', source, kind, side, unit
 
 _HOUR_KEY = "worker, hour, source, kind, side, unit"
 _TOTAL_KEY = "worker, source, kind, side, unit"
 
 
-class Booked(NamedTuple):
-    """What the sums need of an entry. `booked` is in the reporting currency, None where there is no rate."""
-
-    source: str
-    id: str
-    kind: str
-    side: str
-    worker: str | None
-    micros: int
-    currency: str
-    booked: int | None
-    at_us: int
+# The first columns of an entry, as far as the sums need them: source, id, kind, side, worker, run, micros, currency, rate,
+# rate_at_us, booked_micros, at_us. `booked_micros` is None where there is no rate.
+Row = Sequence[Any]
 
 
 def _upsert(table: str, key: str, extremes: tuple[str, ...]) -> str:
@@ -47,65 +36,71 @@ _UPSERT_HOURS = _upsert("rollups", _HOUR_KEY, ())
 _UPSERT_TOTALS = _upsert("totals", _TOTAL_KEY, ("first_us", "last_us"))
 
 
-def unit_of(currency: str, booked: int | None) -> str:
-    return currency if booked is None else ""
-
-
 class Sums:
     """Adds up a batch in memory, so that each sum is written once."""
 
-    def __init__(self, rows: Iterable[Booked]) -> None:
-        self.hours: dict[HourKey, list[Any]] = {}
+    def __init__(self, rows: Iterable[Row]) -> None:
         self.totals: dict[TotalKey, list[Any]] = {}
-        hours, sums = self.hours, self.totals
-        for source, id, kind, side, worker, micros, currency, booked, at_us in rows:
+        self.hours: dict[TotalKey, dict[int, list[Any]]] = {}
+        totals, hours = self.totals, self.hours
+        for source, id, kind, side, worker, _, micros, currency, _, _, booked, at_us, *_ in rows:
             amount, unit = (micros, currency) if booked is None else (booked, "")
-            n, size = weight(source, id, kind), abs(amount)
+            n = weight(source, id, kind) if source == MOVES else 1
             squares = n * (amount / 1e6) ** 2
-            peak = size if n > 0 else 0
-            name = worker or ""
-            hour_key = (name, at_us // HOUR_US, source, kind, side, unit)
-            hour = hours.get(hour_key)
-            if hour is None:
-                hours[hour_key] = [n, amount, squares, peak]
-            else:
-                _add(hour, n, amount, squares, peak)
-            total_key = (name, source, kind, side, unit)
-            total = sums.get(total_key)
+            peak = abs(amount) if n > 0 else 0
+            key = (worker or "", source, kind, side, unit)
+            total = totals.get(key)
             if total is None:
-                sums[total_key] = [n, amount, squares, peak, at_us, at_us]
+                totals[key] = [n, amount, squares, peak, at_us, at_us]
+                hours[key] = {}
             else:
                 _add(total, n, amount, squares, peak)
-                total[4] = min(total[4], at_us)
-                total[5] = max(total[5], at_us)
+                if at_us < total[4]:
+                    total[4] = at_us
+                elif at_us > total[5]:
+                    total[5] = at_us
+            by_hour, hour = hours[key], at_us // HOUR_US
+            sums = by_hour.get(hour)
+            if sums is None:
+                by_hour[hour] = [n, amount, squares, peak]
+            else:
+                _add(sums, n, amount, squares, peak)
+
+    def hour_rows(self) -> list[tuple[Any, ...]]:
+        """In the order of the table, so that neighbours are written together."""
+        return sorted((key[0], hour, *key[1:], *sums) for key, by_hour in self.hours.items() for hour, sums in by_hour.items())
+
+    def total_rows(self) -> list[tuple[Any, ...]]:
+        return [(*key, *sums) for key, sums in self.totals.items()]
 
 
 def _add(sums: list[Any], n: int, micros: int, squares: float, peak: int) -> None:
     sums[0] += n
     sums[1] += micros
     sums[2] += squares
-    sums[3] = max(sums[3], peak)
+    if peak > sums[3]:
+        sums[3] = peak
 
 
-def add(conn: Connection, rows: Iterable[Booked]) -> None:
+def add(conn: Connection, rows: Iterable[Row]) -> None:
     """Counts entries that were just written."""
     sums = Sums(rows)
-    if sums.hours:
-        conn.exec_driver_sql(_UPSERT_HOURS, [(*key, *row) for key, row in sorted(sums.hours.items())])
-        conn.exec_driver_sql(_UPSERT_TOTALS, [(*key, *row) for key, row in sorted(sums.totals.items())])
+    if sums.totals:
+        conn.exec_driver_sql(_UPSERT_HOURS, sums.hour_rows())
+        conn.exec_driver_sql(_UPSERT_TOTALS, sums.total_rows())
 
 
-def leave(conn: Connection, rows: Iterable[Booked]) -> None:
+def leave(conn: Connection, rows: Iterable[Row]) -> None:
     """Takes entries out of the sums they stood in before they found their rate or their side.
 
     `rows` are as they were; they must have changed in the table already. A maximum cannot be taken back, so the sums are
     counted again, over the few entries that still have no rate or no side.
     """
     gone = Sums(rows)
-    for worker, hour, source, kind, side, unit in gone.hours:
-        _count_again(conn, "rollups", (worker, source, kind, side, unit), hour)
-    for total_key in gone.totals:
-        _count_again(conn, "totals", total_key, None)
+    for key, by_hour in gone.hours.items():
+        _count_again(conn, "totals", key, None)
+        for hour in by_hour:
+            _count_again(conn, "rollups", key, hour)
 
 
 def forget_unit(conn: Connection, currency: str) -> None:

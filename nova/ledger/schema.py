@@ -59,7 +59,7 @@ entries = Table(
     _column("digest", LargeBinary),
     _column("recorded_us", BigInteger),
     UniqueConstraint("source", "id"),
-    Index("entries_by_worker", "worker", "at_us"),
+    Index("entries_by_time", "at_us"),
 )
 Index("entries_by_object", entries.c.source, entries.c.object, sqlite_where=entries.c.object.is_not(None))
 Index("entries_unconverted", entries.c.currency, entries.c.worker, entries.c.at_us, sqlite_where=entries.c.booked_micros.is_(None))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,13 +12,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from nova.clock import Clock, from_us, to_us, window_of
+from nova.clock import Clock, from_us, to_us
 from nova.ledger.dialect import WRITES, make_engine, path_of, translated
 from nova.ledger.group import GroupWriter
 from nova.ledger.migrations import bring_up_to_date
+from nova.ledger.usage import QUARTER_US
 
 T = TypeVar("T")
-_QUARTER_US = 900_000_000  # every offset from UTC in use is a whole number of quarters of an hour
 _MOST_CACHED = 200_000
 
 
@@ -101,12 +100,12 @@ class Store:
 
     def windows(self, at_us: int) -> tuple[str, str]:
         """The names of the day and the month, in the operator's zone, that hold the instant."""
-        quarter = at_us // _QUARTER_US
+        quarter = at_us // QUARTER_US
         found = self._windows.get(quarter)
         if found is None:
             if len(self._windows) >= _MOST_CACHED:
                 self._windows.clear()
-            at: datetime = from_us(at_us)
-            found = (window_of("day", at, self.zone), window_of("month", at, self.zone))
+            local = from_us(at_us).astimezone(self.zone).isoformat()
+            found = (f"day:{local[:10]}", f"month:{local[:7]}")
             self._windows[quarter] = found
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -25,12 +25,7 @@ _COUNT = """
         reserved_micros = budget_usage.reserved_micros + excluded.reserved_micros"""
 
 
-class Cost(NamedTuple):
-    worker: str | None
-    micros: int
-    at_us: int
-
-
+Cost = tuple[str | None, int, int]  # worker, millionths booked, at_us
 Usage = dict[tuple[str, str], list[int]]  # [spent, reserved] by (scope, window)
 
 
@@ -40,12 +35,18 @@ def departments(conn: Connection) -> dict[str, str]:
 
 def count(conn: Connection, store: Store, costs: Iterable[Cost]) -> None:
     """Adds booked costs to the fleet's, the worker's and its department's windows."""
-    usage: Usage = defaultdict(lambda: [0, 0])
-    known: dict[str, str] | None = None
+    sums: dict[tuple[str | None, str], int] = {}
+    windows = store.windows
     for worker, micros, at_us in costs:
-        known = departments(conn) if known is None else known
-        _spread(usage, _scopes(worker, known), store.windows(at_us), micros, 0)
-    _write(conn, usage)
+        for window in windows(at_us):
+            key = (worker, window)
+            sums[key] = sums.get(key, 0) + micros
+    if sums:
+        known = departments(conn)
+        usage: Usage = defaultdict(lambda: [0, 0])
+        for (worker, window), micros in sums.items():
+            _spread(usage, _scopes(worker, known), (window,), micros, 0)
+        _write(conn, usage)
 
 
 def _scopes(worker: str | None, known: dict[str, str]) -> list[str]:

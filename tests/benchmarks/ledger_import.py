@@ -1,0 +1,85 @@
+"""Measures `ledger import`: entries a second and peak memory, with random ids over 100 workers and a year.
+
+Run: python tests/benchmarks/ledger_import.py [ENTRIES…]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from nova.clock import SystemClock, iso
+from nova.ledger.ledger import Ledger
+
+SIZES = (100_000, 1_000_000)
+WORKERS = 100
+BAR_PER_S = 25_000
+MOST_GROWTH_MB = 30
+_END = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def write_entries(path: Path, count: int, seed: int = 1) -> None:
+    draw = random.Random(seed)
+    with path.open("w") as out:
+        for _ in range(count):
+            kind = draw.choice(("revenue", "cost"))
+            line = {
+                "type": "entry",
+                "id": f"{draw.getrandbits(96):024x}",
+                "source": "history",
+                "kind": kind,
+                "worker": f"worker-{draw.randrange(WORKERS)}",
+                "amount": f"{draw.randrange(1, 100_000) / 100:.2f}",
+                "currency": "USD",
+                "at": iso(_END - timedelta(seconds=draw.randrange(365 * 86_400))),
+                "attribution": {"model": "direct", "evidence": "import"},
+                "note": None,
+            }
+            out.write(json.dumps(line) + "\n")
+
+
+def measure(home: Path, lines: Path) -> None:
+    """In a process of its own, because peak memory is a process's."""
+    ledger = Ledger.open(f"sqlite:///{home / 'ledger.db'}", currency="USD", zone=ZoneInfo("UTC"), clock=SystemClock())
+    for name in ("first", "again"):
+        began = time.perf_counter()
+        with lines.open("rb") as source:
+            imported = ledger.transfer.import_lines(source)
+        seconds = time.perf_counter() - began
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        counts = {"new": imported.new, "duplicate": imported.duplicate, "rejected": imported.rejections}
+        print(json.dumps({"pass": name, "per_s": round(imported.lines / seconds), "peak_mb": round(peak_mb), **counts}))
+    ledger.close()
+
+
+def main(sizes: list[int]) -> int:
+    peaks, slowest = [], float("inf")
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            home = Path(name)
+            write_entries(home / "entries.jsonl", count)
+            command = [sys.executable, __file__, "--measure", str(home), str(home / "entries.jsonl")]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            passes = [json.loads(line) for line in done.stdout.splitlines()]
+            for line in passes:
+                print(f"{count:>9} entries, {line['pass']}: {line['per_s']:>7} entries/s, peak {line['peak_mb']} MB, {line}")
+            peaks.append(passes[0]["peak_mb"])
+            slowest = min(slowest, passes[0]["per_s"])
+    growth = max(peaks) - min(peaks)
+    print(f"slowest {slowest:.0f} entries/s (bar {BAR_PER_S}), memory grew by {growth} MB (bar {MOST_GROWTH_MB})")
+    return 0 if slowest >= BAR_PER_S and growth <= MOST_GROWTH_MB else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        raise SystemExit(main([int(text) for text in sys.argv[1:]] or list(SIZES)))
