@@ -1,0 +1,126 @@
+"""What can be called, without importing it: names, where they live, and the line that `--help` lists.
+
+A test holds that every line equals the first line of the command's own help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    target: str  # module:function under nova.cli.commands
+    help: str
+    panel: str = "Commands"
+
+
+class Group(NamedTuple):
+    help: str
+    commands: Mapping[str, Command | Group]
+    panel: str = "Commands"
+
+
+FLEET = "Fleet"
+MONEY = "Money"
+AUTONOMY = "Autonomy"
+REST = "The rest"
+
+_AGENTS = {
+    "list": Command("agents:list_agents", "Show what can be deployed."),
+    "show": Command("agents:show", "Show an agent and the configuration it takes."),
+    "new": Command("agents:new", "Write the file of a new agent, ready to be deployed."),
+}
+_WORKERS = {
+    "start": Command("manager:start", "Start the manager, which runs what is deployed."),
+    "stop": Command("manager:stop", "Stop the manager; what is deployed stays declared."),
+    "restart": Command("manager:restart", "Stop the manager and start it again."),
+    "status": Command("watch:status", "Show every deployment: its state, its runs and what it earns."),
+    "scale": Command("workers:scale", "Set how many replicas of a deployment run."),
+    "pause": Command("workers:pause", "Start no new run; a running one ends by itself."),
+    "resume": Command("workers:resume", "Let a paused, cooling or parked deployment run again."),
+    "kill": Command("workers:kill", "End a deployment's runs now and never run it again."),
+    "health": Command("watch:health", "Say what is not well; exit code 1 when something is not."),
+    "logs": Command("workers:logs", "Print a deployment's log."),
+}
+_BUDGETS = {
+    "list": Command("budgets:list_budgets", "Show every budget and how much of it is used."),
+    "set": Command("budgets:set_budget", "Limit what a scope may spend per run, day or month."),
+    "remove": Command("budgets:remove", "Remove a limit."),
+}
+_RATES = {
+    "set": Command("rates:set_rates", "Say what a currency is worth in the reporting currency."),
+    "list": Command("rates:list_rates", "Show the rates in use and what still lacks one."),
+}
+_REVENUE: dict[str, Command | Group] = {
+    "sync": Command("revenue:sync", "Fetch from the platforms what was sold, refunded and charged."),
+    "record": Command("revenue:record", "Book one sale by hand."),
+    "import": Command("revenue:import_csv", "Book the rows of a CSV file as revenue."),
+    "report": Command("reports:report", "Show revenue, cost, profit and ROI by worker, source or day."),
+    "top": Command("reports:top", "Show the deployments with the most profit."),
+    "timeline": Command("reports:timeline", "Show revenue and cost day by day."),
+    "export": Command("revenue:export", "Print the report's figures as JSON or CSV."),
+    "reconcile": Command("revenue:reconcile", "Compare the ledger with what the platforms say."),
+    "reinvest": Command("reports:reinvest", "Say how much of the profit to put back, and where."),
+    "attribute": Command("revenue:attribute", "Say by hand which worker an entry belongs to."),
+    "rates": Group("Exchange rates.", _RATES),
+}
+_COSTS = {
+    "record": Command("costs:record", "Book money that was spent."),
+    "report": Command("costs:report", "Show what was spent, by worker, source or day."),
+}
+_LEDGER = {
+    "export": Command("ledger:export", "Write every entry and run as one JSON object a line."),
+    "import": Command("ledger:import_lines", "Read what an export wrote; what is there already stays."),
+    "verify": Command("ledger:verify", "Recount the ledger and say whether it is whole."),
+    "backup": Command("ledger:backup", "Copy the ledger into a file while it is in use."),
+    "restore": Command("ledger:restore", "Put a backup in the place of the ledger."),
+    "adjust": Command("ledger:adjust", "Correct an entry by a new one; nothing is changed."),
+}
+_POLICY = {
+    "show": Command("policy:show", "Show the thresholds and guardrails in force."),
+    "set": Command("policy:set_policy", "Change thresholds and guardrails."),
+    "reset": Command("policy:reset", "Go back to the initial policy."),
+}
+_AUTONOMOUS: dict[str, Command | Group] = {
+    "enable": Command("autonomous:enable", "Let the engine act on what it decides."),
+    "disable": Command("autonomous:disable", "Let the engine advise only."),
+    "status": Command("autonomous:status", "Show the switch, the policy, the budget and what waits."),
+    "run": Command("autonomous:run", "Analyse the fleet once, and act where that is allowed."),
+    "policy": Group("Thresholds and guardrails of the engine.", _POLICY),
+    "approvals": Command("decisions:approvals", "Show the decisions that wait for a person."),
+    "approve": Command("decisions:approve", "Approve a waiting decision; it is executed at once."),
+    "reject": Command("decisions:reject", "Reject a waiting decision and silence it for a day."),
+    "history": Command("decisions:history", "Show what was decided and enforced, newest first."),
+    "explain": Command("decisions:explain", "Show the evidence, the rule and the policy of a decision."),
+}
+_PLATFORMS = {
+    "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
+    "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
+}
+_AUDIT = {
+    "log": Command("audit:log", "Show who did what and when."),
+    "verify": Command("audit:verify", "Derive the audit chain again and compare."),
+}
+
+Entry = Command | Group
+
+COMMANDS: dict[str, Entry] = {
+    "deploy": Command("fleet:deploy", "Put a worker under nova's care, or change its declaration.", FLEET),
+    "retire": Command("fleet:retire", "Remove a deployment from the fleet; its history stays.", FLEET),
+    "agents": Group("What can be deployed.", _AGENTS, FLEET),
+    "workers": Group("Run, watch and control what is deployed.", _WORKERS, FLEET),
+    "stop": Command("manager:stop_everything", "Stop the whole fleet now: no cycle acts, nothing runs.", FLEET),
+    "budgets": Group("What may be spent.", _BUDGETS, FLEET),
+    "revenue": Group("What was earned, and by whom.", _REVENUE, MONEY),
+    "costs": Group("What was spent.", _COSTS, MONEY),
+    "ledger": Group("The book of every entry and run.", _LEDGER, MONEY),
+    "autonomous": Group("Decide by ROI, inside budgets, with your approval.", _AUTONOMOUS, AUTONOMY),
+    "status": Command("overview:status", "Show on one screen what runs, earns and waits for you.", REST),
+    "doctor": Command("doctor:doctor", "Check configuration, keys, clock, disk and permissions.", REST),
+    "platforms": Group("The platforms nova talks to.", _PLATFORMS, REST),
+    "audit": Group("Who did what.", _AUDIT, REST),
+    "init": Command("init:init", "Ask for the keys and write NOVA_HOME/.env.", REST),
+    "demo": Command("demo:demo", "Show the whole job on a throw-away fleet.", REST),
+    "version": Command("version:version", "Print the version.", REST),
+}

@@ -1,0 +1,1 @@
+"""One module a command group: parse, call a service, render. No rule lives here."""

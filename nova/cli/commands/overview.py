@@ -1,0 +1,92 @@
+"""nova status: one screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nova.cli import render
+from nova.cli.output import emit, facts, line
+from nova.cli.params import AsJson
+from nova.cli.session import session
+
+if TYPE_CHECKING:
+    from nova.bootstrap import Nova
+
+
+def status(json: AsJson = False) -> None:
+    """Show on one screen what runs, earns and waits for you.
+
+    Example:
+      nova status
+    """
+    with session() as nova:
+        document = _document(nova)
+    if json:
+        emit(document)
+    else:
+        _show(document)
+
+
+def _document(nova: Nova) -> dict[str, Any]:
+    from workers.health import health_document
+    from workers.status import status_document as fleet_document
+
+    from nova.autonomous.explain import status as autonomous_document
+    from nova.revenue.reports import report_document
+
+    fleet = fleet_document(nova)
+    now = nova.clock.now()
+    midnight = now.astimezone(nova.settings.tz).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = report_document(nova, by="worker", since=midnight, until=None)
+    health = health_document(nova)
+    return {
+        "at": fleet["at"],
+        "currency": fleet["currency"],
+        "manager": fleet["manager"],
+        "totals": fleet["totals"],
+        "today": today["total"],
+        "unattributed": today["unattributed"],
+        "autonomous": autonomous_document(nova),
+        "healthy": health["healthy"],
+        "problems": health["problems"],
+    }
+
+
+def _show(document: dict[str, Any]) -> None:
+    currency, totals, today = document["currency"], document["totals"], document["today"]
+    manager, autonomous = document["manager"], document["autonomous"]
+    running = f"running, process id {manager['pid']}, up {render.duration(manager['uptime_s'])}"
+    facts(
+        [
+            ("manager", running if manager["running"] else "not running (nova workers start)"),
+            ("fleet", _fleet(totals)),
+            ("today", _sums(today, currency)),
+            ("all time", _sums(totals, currency)),
+            ("autonomy", "on" if autonomous["enabled"] else "off (nova autonomous enable)"),
+            ("waits for you", _waiting(document)),
+        ]
+    )
+    for problem in document["problems"]:
+        line(f"  {problem['worker'] or 'nova'}: {problem['problem']} ({problem['advice']})")
+
+
+def _fleet(totals: dict[str, Any]) -> str:
+    if not totals["deployments"]:
+        return "nothing is deployed yet (nova deploy --help)"
+    declared = render.count(totals["deployments"], "deployment")
+    words = f"{declared}, {totals['running']} of {totals['instances']} instances running"
+    stopped = [f"{totals[state]} {state}" for state in ("paused", "parked") if totals[state]]
+    return ", ".join([words, *stopped])
+
+
+def _sums(sums: dict[str, Any], currency: str) -> str:
+    revenue, cost, profit = (render.money_text(sums[name], currency) for name in ("revenue", "cost", "profit"))
+    return f"revenue {revenue}, cost {cost}, profit {profit}, ROI {render.percent(sums['roi_percent'])}"
+
+
+def _waiting(document: dict[str, Any]) -> str:
+    number = document["autonomous"]["pending"]
+    waits = [f"{render.count(number, 'decision')} (nova autonomous approvals)"] if number else []
+    if document["problems"]:
+        waits.append(render.count(len(document["problems"]), "problem"))
+    return ", ".join(waits) or "nothing"

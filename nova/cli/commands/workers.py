@@ -1,0 +1,177 @@
+"""nova workers scale|pause|resume|kill|logs: one deployment, or all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nova.cli.commands.fleet import declaration
+from nova.cli.output import emit, line
+from nova.cli.params import AsJson, By, SomeWorker, Worker, Yes, person
+from nova.cli.session import session
+from nova.cli.terminal import confirm, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nova.fleet.documents import Deployment
+
+Everything = Annotated[bool, typer.Option("--all", help="Every deployment.")]
+
+
+def scale(
+    name: Worker,
+    replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="Exactly so many.")] = None,
+    multiplier: Annotated[
+        float | None, typer.Option("--multiplier", metavar="M", help="So many times what it has, rounded up.")
+    ] = None,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Set how many replicas of a deployment run.
+
+    Example:
+      nova workers scale mailer --replicas 3
+    """
+    from workers.deployments import scale as change
+
+    from nova.errors import UsageProblem
+
+    if (replicas is None) == (multiplier is None):
+        raise UsageProblem("give either --replicas or --multiplier", hint="nova workers scale mailer --replicas 3")
+    with session() as nova:
+        deployment = change(nova, name, replicas=replicas, multiplier=multiplier, by=person(by))
+    if json:
+        emit(declaration(deployment))
+    else:
+        line(f"{deployment.name}: {deployment.replicas} replicas of at most {deployment.max_replicas}")
+
+
+def pause(name: SomeWorker = None, everything: Everything = False, by: By = None, json: AsJson = False) -> None:
+    """Start no new run; a running one ends by itself.
+
+    It ends at the latest at its timeout. `nova workers kill` ends it now.
+
+    Example:
+      nova workers pause mailer
+    """
+    from workers.deployments import pause as pause_one
+    from workers.deployments import pause_all
+
+    _check(name, everything)
+    with session() as nova:
+        who = person(by)
+        done = pause_all(nova, by=who) if name is None else [pause_one(nova, name, by=who)]
+    _answer(done, all_of=name is None, json=json)
+
+
+def resume(name: SomeWorker = None, everything: Everything = False, by: By = None, json: AsJson = False) -> None:
+    """Let a paused, cooling or parked deployment run again.
+
+    Of one that was paused by ROI or budget this is your override: its evidence counts from now on.
+
+    Example:
+      nova workers resume mailer
+    """
+    from workers.deployments import resume as resume_one
+    from workers.deployments import resume_all
+
+    _check(name, everything)
+    with session() as nova:
+        who = person(by)
+        done = resume_all(nova, by=who) if name is None else [resume_one(nova, name, by=who)]
+    _answer(done, all_of=name is None, json=json)
+
+
+def _check(name: str | None, everything: bool) -> None:
+    from nova.errors import UsageProblem
+
+    if (name is None) != everything:
+        raise UsageProblem("give either a NAME or --all", hint="`nova workers status` lists the names")
+
+
+def _answer(done: Iterable[Deployment], *, all_of: bool, json: bool) -> None:
+    rows = list(done)
+    if json:
+        emit({"workers": [_row(row) for row in rows]} if all_of else _row(rows[0]))
+        return
+    for row in rows:
+        line(f"{row.name}: {row.state}")
+    if not rows:
+        note("nothing to change")
+
+
+def _row(deployment: Deployment) -> dict[str, Any]:
+    return {**declaration(deployment), "pause_reason": deployment.pause_reason}
+
+
+def kill(
+    name: Worker,
+    yes: Yes = False,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for its runs to be gone.")
+    ] = "30s",
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """End a deployment's runs now and never run it again.
+
+    Returns when its runs are gone. It stays listed as killed; `nova deploy … --revive` takes the name again.
+
+    Example:
+      nova workers kill mailer --yes
+    """
+    from workers.deployments import kill as end
+
+    from nova.clock import parse_duration
+
+    timeout_s = parse_duration(timeout)
+    with session() as nova:
+        nova.fleet.get(name)
+        confirm(f"Kill {name} and end its runs?", yes=yes)
+        deployment = end(nova, name, by=person(by), timeout_s=timeout_s)
+    if json:
+        emit(_row(deployment))
+    else:
+        line(f"{deployment.name}: {deployment.state}")
+
+
+def logs(
+    name: Worker,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
+    n: Annotated[int, typer.Option("-n", min=0, help="Begin with so many of the last lines.")] = 100,
+    json: AsJson = False,
+) -> None:
+    """Print a deployment's log.
+
+    Example:
+      nova workers logs mailer -f
+    """
+    from workers.logs import follow as follow_log
+    from workers.logs import tail
+
+    from nova.errors import UsageProblem
+
+    if json and follow:
+        raise UsageProblem("--json and --follow do not go together")
+    with session() as nova:
+        lines = tail(nova, name, n)
+        if json:
+            emit({"name": name, "lines": lines})
+            return
+        for text in lines:
+            line(text)
+        if follow:
+            _follow(follow_log(nova, name))
+        elif not lines:
+            note(f"{name} has not logged anything yet")
+
+
+def _follow(lines: Iterable[str]) -> None:
+    import sys
+
+    sys.stdout.flush()
+    for text in lines:
+        line(text)
+        sys.stdout.flush()

@@ -1,0 +1,94 @@
+"""Values as an operator reads them. For people only: JSON carries exact strings (see output.py)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from nova.clock import iso
+from nova.money import Money, digits
+
+NOTHING = "-"
+
+
+def money(amount: Money | None) -> str:
+    """`$1,234.50` or `1,234.50 EUR`, rounded to the currency's digits; below one unit, two that count."""
+    if amount is None:
+        return NOTHING
+    value = amount.to_decimal()
+    places = digits(amount.currency)
+    if value and abs(value) < 1:
+        places = min(6, max(places, 1 - value.adjusted()))
+    shown = f"{abs(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
+    sign = "-" if value < 0 else ""
+    return f"{sign}${shown}" if amount.currency == "USD" else f"{sign}{shown} {amount.currency}"
+
+
+def money_text(amount: str | None, currency: str) -> str:
+    """The same for an amount as JSON carries it."""
+    return NOTHING if amount is None else money(Money.parse(amount, currency))
+
+
+def percent(value: float | Decimal | None) -> str:
+    """Whole percent from a hundred up, one decimal below."""
+    if value is None:
+        return NOTHING
+    shown = float(value)
+    return f"{shown:,.0f}%" if abs(shown) >= 100 or shown.is_integer() else f"{shown:.1f}%"
+
+
+def duration(seconds: float | None) -> str:
+    """The two largest units that matter: `4d 2h`, `3m 10s`, `0.4s`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
+    parts: list[str] = []
+    left = int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part)
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """How long ago, in one unit; an instant to come reads `in 5m`."""
+    if at is None:
+        return NOTHING
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    shown = duration(abs(seconds)).split()[0] if abs(seconds) >= 10 else f"{abs(seconds):.0f}s"
+    return f"{shown} ago" if seconds > 0 else f"in {shown}"
+
+
+def when(at: datetime | None) -> str:
+    """To the second, in UTC."""
+    return NOTHING if at is None else iso(at.replace(microsecond=0))
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 entry`, `2,000 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(number: float | None) -> str:
+    """Bytes, as `12.3 MB`."""
+    if number is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def short(text: str | None, width: int) -> str:
+    """The last line that says something, cut to `width`: the end of an error tells more than its beginning."""
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    if not lines:
+        return ""
+    return lines[-1] if len(lines[-1]) <= width else lines[-1][: width - 3] + "..."

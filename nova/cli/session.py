@@ -1,0 +1,26 @@
+"""A command's own `Nova`: opened for one call and closed whatever happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nova.bootstrap import Nova
+    from nova.clock import Clock
+
+
+@contextmanager
+def session(clock: Clock | None = None) -> Iterator[Nova]:
+    from nova.bootstrap import build
+    from nova.clock import SystemClock
+    from nova.config import load_settings
+
+    os.umask(0o077)  # what is written into NOVA_HOME is its owner's only
+    nova = build(load_settings(), clock=clock or SystemClock())
+    try:
+        yield nova
+    finally:
+        nova.close()
