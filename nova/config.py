@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -290,3 +291,17 @@ def _told(error: Any) -> str:
     value = str(error["input"])
     shown = "what it is set to" if name in SECRETS or "@" in value else repr(value)
     return f"{name} cannot be {shown}: it is {valid}"
+
+
+def main() -> int:
+    """`python -m nova.config` makes NOVA_HOME and prints where it is: for deploy.sh, before anything is set up."""
+    try:
+        print(ensure_home(load_settings()))
+    except ConfigInvalid as problem:
+        print(f"{problem.message}\n{problem.hint}", file=sys.stderr)
+        return problem.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
