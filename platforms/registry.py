@@ -1,0 +1,175 @@
+"""The platforms nova knows, whether each has its key, and a harmless call that shows the key works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import NotFound
+from platforms.base import (
+    Patience,
+    PlatformFailed,
+    PlatformNotConfigured,
+    PlatformRefused,
+    RateLimited,
+    Unreachable,
+    patiently,
+    retry_after_seconds,
+)
+
+if TYPE_CHECKING:
+    from nova.config import Settings
+    from platforms.base import RevenuePlatform
+    from platforms.stripe_integration import Stripe
+
+_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A platform by name. `key` is the variable it cannot do without; `probe` is read with it to check it."""
+
+    name: str
+    does: str
+    key: str
+    base: str
+    default_base: str
+    probe: str
+    revenue: bool = False
+
+
+PLATFORMS = {
+    known.name: known
+    for known in (
+        Known(
+            "stripe",
+            "payments",
+            "STRIPE_API_KEY",
+            "STRIPE_API_BASE",
+            "https://api.stripe.com",
+            "/v1/balance",
+            revenue=True,
+        ),
+        Known(
+            "gumroad",
+            "sales of products",
+            "GUMROAD_ACCESS_TOKEN",
+            "GUMROAD_API_BASE",
+            "https://api.gumroad.com",
+            "/v2/user",
+        ),
+        Known("sendgrid", "email", "SENDGRID_API_KEY", "SENDGRID_API_BASE", "https://api.sendgrid.com", "/v3/scopes"),
+        Known(
+            "twitter",
+            "posts on X",
+            "TWITTER_BEARER_TOKEN",
+            "TWITTER_API_BASE",
+            "https://api.twitter.com",
+            "/2/usage/tweets",
+        ),
+        Known("github", "repositories", "GITHUB_TOKEN", "GITHUB_API_BASE", "https://api.github.com", "/rate_limit"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    name: str
+    does: str
+    configured: bool
+    key: str
+    base: str
+
+
+def known_platforms(settings: Settings) -> tuple[PlatformState, ...]:
+    return tuple(
+        PlatformState(known.name, known.does, _key(settings, known) is not None, known.key, _base(settings, known))
+        for known in PLATFORMS.values()
+    )
+
+
+def check(settings: Settings, name: str) -> str:
+    """What the platform answered. Raises NotFound, PlatformNotConfigured, PlatformRefused or Unreachable."""
+    known = PLATFORMS.get(name)
+    if known is None:
+        raise NotFound(f"there is no platform {name!r}", hint=f"nova knows {', '.join(PLATFORMS)}")
+    key = _required_key(settings, known)
+    if name == "stripe":
+        return stripe_of(settings).check()
+    return _probe(known, _base(settings, known), key)
+
+
+def stripe_of(settings: Settings) -> Stripe:
+    """Raises PlatformNotConfigured when it has no key."""
+    from platforms.stripe_integration import Stripe
+
+    known = PLATFORMS["stripe"]
+    return Stripe(_required_key(settings, known), _base(settings, known))
+
+
+_REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of}
+
+
+def revenue_platform(settings: Settings, name: str) -> RevenuePlatform:
+    """The client of a platform whose events are booked. Raises NotFound or PlatformNotConfigured."""
+    known, make = PLATFORMS.get(name), _REVENUE.get(name)
+    if known is not None:
+        _required_key(settings, known)
+    if make is None:
+        raise NotFound(f"nova fetches no revenue from {name!r}", hint=f"it can sync {', '.join(_REVENUE)}")
+    client: RevenuePlatform = make(settings)
+    return client
+
+
+def configured_revenue(settings: Settings) -> list[str]:
+    """The names of the platforms that a sync without names covers."""
+    return [name for name in _REVENUE if _key(settings, PLATFORMS[name]) is not None]
+
+
+def _probe(known: Known, base: str, key: str) -> str:
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "User-Agent": "nova"}
+
+    def call() -> httpx.Response:
+        try:
+            answer = httpx.get(f"{base}{known.probe}", headers=headers, timeout=_TIMEOUT_S)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                f"{known.name} cannot be reached at {base}: {type(error).__name__}",
+                hint=f"check the network and {known.base}",
+            ) from None
+        _raise_for(known, answer.status_code, answer.headers.get("retry-after"))
+        return answer
+
+    patiently(call, Patience(attempts=3, longest_s=5.0, total_s=10.0))
+    return "answers"
+
+
+def _raise_for(known: Known, status: int, retry_after: str | None) -> None:
+    if status in (401, 403):
+        raise PlatformRefused(f"{known.name} refused the key", hint=f"check {known.key}")
+    if status == 429:
+        raise RateLimited(f"{known.name} asks to be called less often", retry_after_s=retry_after_seconds(retry_after))
+    if status >= 500:
+        raise Unreachable(f"{known.name} failed with HTTP {status}", hint="try again later")
+    if status >= 300:
+        raise PlatformFailed(f"{known.name} answered HTTP {status}", hint=f"check {known.base}")
+
+
+def _required_key(settings: Settings, known: Known) -> str:
+    key = _key(settings, known)
+    if key is None:
+        raise PlatformNotConfigured(f"{known.name} is not configured", hint=f"set {known.key}")
+    return key
+
+
+def _key(settings: Settings, known: Known) -> str | None:
+    secret = getattr(settings, known.key.lower())
+    value: str | None = None if secret is None else secret.get_secret_value()
+    return value or None
+
+
+def _base(settings: Settings, known: Known) -> str:
+    return str(getattr(settings, known.base.lower()) or known.default_base).rstrip("/")
