@@ -146,7 +146,23 @@ def _rows(conn: Connection, store: Store, facts: Sequence[Fact]) -> list[tuple[A
     current: dict[str, str] | None = None
     rows = []
     for fact in facts:
-        source, id, kind, worker, run, micros, currency, rate, at_us, model, evidence, corrects, note, object, digest = fact
+        (
+            source,
+            id,
+            kind,
+            worker,
+            run,
+            micros,
+            currency,
+            rate,
+            at_us,
+            model,
+            evidence,
+            corrects,
+            note,
+            object,
+            digest,
+        ) = fact
         booked: int | None = micros
         rate_at_us = None
         if currency != reporting:
@@ -203,9 +219,13 @@ def _resolve(conn: Connection, store: Store, arrived: list[str]) -> None:
     refs = arrived
     while refs:
         sides = {f"{known.source}/{known.id}": known.side for known in find_keys(conn, map(_key, refs)).values()}
-        moved = [(known, sides[ref]) for ref, known in _correcting(conn, refs, "side = 'pending'") if sides[ref] != PENDING]
+        moved = [
+            (known, sides[ref]) for ref, known in _correcting(conn, refs, "side = 'pending'") if sides[ref] != PENDING
+        ]
         if moved:
-            conn.exec_driver_sql("UPDATE entries SET side = ? WHERE seq = ?", [(side, known.seq) for known, side in moved])
+            conn.exec_driver_sql(
+                "UPDATE entries SET side = ? WHERE seq = ?", [(side, known.seq) for known, side in moved]
+            )
             rollups.leave(conn, [known.seen() for known, _ in moved])
             _count(conn, store, [known.seen(side) for known, side in moved])
         refs = [f"{known.source}/{known.id}" for known, _ in moved]

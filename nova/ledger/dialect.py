@@ -33,7 +33,9 @@ def path_of(url: str) -> Path:
     except ArgumentError:
         raise ConfigInvalid("NOVA_DATABASE_URL is not a database address") from None
     if made.get_backend_name() != "sqlite" or made.database in (None, "", ":memory:"):
-        raise ConfigInvalid("NOVA_DATABASE_URL must name a SQLite file", hint="write it as sqlite:////path/to/ledger.db")
+        raise ConfigInvalid(
+            "NOVA_DATABASE_URL must name a SQLite file", hint="write it as sqlite:////path/to/ledger.db"
+        )
     return Path(str(made.database))
 
 

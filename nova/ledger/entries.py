@@ -197,7 +197,9 @@ class Entries:
 
     def of_object(self, source: str, object: str) -> list[StoredEntry]:
         """What a platform reported of one of its objects, such as a payment intent, in order of arrival."""
-        query = select(entries).where(entries.c.source == source, entries.c.object == object, entries.c.object.is_not(None))
+        query = select(entries).where(
+            entries.c.source == source, entries.c.object == object, entries.c.object.is_not(None)
+        )
         with self._store.read() as conn:
             return [_stored(row, self._store.currency) for row in conn.execute(query.order_by(entries.c.seq))]
 

@@ -21,7 +21,16 @@ _FROM = ":from"
 _EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 _LATEST_US = 7_258_118_400_000_000  # 2200-01-01
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
-_LONGEST = {"worker": 64, "source": 100, "id": 255, "run": 255, "model": 64, "evidence": 1000, "object": 255, "note": 4000}
+_LONGEST = {
+    "worker": 64,
+    "source": 100,
+    "id": 255,
+    "run": 255,
+    "model": 64,
+    "evidence": 1000,
+    "object": 255,
+    "note": 4000,
+}
 _NAMES = {
     "worker": re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,64}"),
     "source": re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}"),
@@ -130,8 +139,8 @@ def fact_of(
     if abs(micros) > MAX_MICROS:
         raise UsageProblem("the amount is larger than nova keeps (100 billion)")
     for name, text in (("run", run), ("model", model), ("evidence", evidence), ("object", object), ("note", note)):
-        if text is not None:
-            _check_text(name, text)
+        if text is not None and not (isinstance(text, str) and len(text) <= _LONGEST[name]):
+            raise UsageProblem(f"{name} must be text of at most {_LONGEST[name]} characters")
     if kind == "adjustment":
         corrects = _corrected(source, id, micros, corrects)
     elif micros <= 0:
@@ -142,7 +151,21 @@ def fact_of(
         if Decimal(rate) != 1:
             raise UsageProblem(f"an amount in {reporting} has no rate but 1, not {rate}")
         rate = None
-    content = (source, id, kind, worker, run, str(micros), currency, str(at_us), model, evidence, corrects, note, object)
+    content = (
+        source,
+        id,
+        kind,
+        worker,
+        run,
+        str(micros),
+        currency,
+        str(at_us),
+        model,
+        evidence,
+        corrects,
+        note,
+        object,
+    )
     digest = digest_of(content)
     return Fact(
         source, id, kind, worker, run, micros, currency, rate, at_us, model, evidence, corrects, note, object, digest
@@ -162,7 +185,9 @@ def rate_text(rate: Decimal | str) -> str:
     """The one way a rate is written. Raises UsageProblem for what is none."""
     try:
         value = Decimal(rate)
-        usable = value.is_finite() and Decimal("1e-12") <= value <= Decimal("1e12") and len(value.as_tuple().digits) <= 28
+        usable = (
+            value.is_finite() and Decimal("1e-12") <= value <= Decimal("1e12") and len(value.as_tuple().digits) <= 28
+        )
     except (InvalidOperation, ValueError, TypeError):
         usable = False
     if not usable:
@@ -186,7 +211,9 @@ def _check_name(field: str, text: str) -> None:
 
 def _check_text(field: str, text: str) -> None:
     if not isinstance(text, str):
-        raise UsageProblem(f"{field} is missing" if text is None else f"{field} must be text, not {type(text).__name__}")
+        raise UsageProblem(
+            f"{field} is missing" if text is None else f"{field} must be text, not {type(text).__name__}"
+        )
     if not text or len(text) > _LONGEST[field]:
         raise UsageProblem(f"{field} must have 1 to {_LONGEST[field]} characters")
 

@@ -36,7 +36,6 @@ class _Item:
     error: BaseException | None = None
 
 
-
 class GroupWriter:
     """Runs every piece of work in a savepoint of its own, inside one transaction for all that waits.
 

@@ -41,7 +41,14 @@ class Ledger:
 
     @classmethod
     def open(
-        cls, url: str, *, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool = False, busy_timeout_s: float = 30.0
+        cls,
+        url: str,
+        *,
+        currency: str,
+        zone: ZoneInfo,
+        clock: Clock,
+        grouped: bool = False,
+        busy_timeout_s: float = 30.0,
     ) -> Ledger:
         """As `Store.open`."""
         return cls(

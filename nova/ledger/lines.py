@@ -115,7 +115,7 @@ def _instant(text: Any, name: str) -> int:
 def write_entry(row: Any) -> str:
     """`row` has the columns of the table."""
     known = row.model is not None or row.evidence is not None
-    document = {
+    document: dict[str, Any] = {
         "type": "entry",
         "id": row.id,
         "source": row.source,
@@ -137,7 +137,7 @@ def write_entry(row: Any) -> str:
 
 def write_run(run: RunRecord) -> str:
     """`run` has ended."""
-    document = {
+    document: dict[str, Any] = {
         "type": "run",
         "id": run.id,
         "worker": run.worker,

@@ -137,12 +137,15 @@ class Reports:
         """What waits for a rate, by worker and currency."""
         found: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
         with self._store.read() as conn:
-            for worker, _, kind, side, unit, n, micros in conn.exec_driver_sql(f"SELECT {_SUMS} FROM totals WHERE unit <> ''"):
+            for worker, _, kind, side, unit, n, micros in conn.exec_driver_sql(
+                f"SELECT {_SUMS} FROM totals WHERE unit <> ''"
+            ):
                 sums = found[worker, unit, side]
                 sums[0] += n
                 sums[1] += micros * REVENUE_SIGNS.get(kind, 1)
         return [
-            Unconverted(worker or None, side, n, Money(micros, unit)) for (worker, unit, side), (n, micros) in sorted(found.items())
+            Unconverted(worker or None, side, n, Money(micros, unit))
+            for (worker, unit, side), (n, micros) in sorted(found.items())
         ]
 
     def unconverted_workers(self) -> frozenset[str]:
@@ -168,7 +171,7 @@ def _key_of(conn: Connection, by: By) -> Callable[[str, str], str]:
     if by == "worker":
         return lambda worker, source: worker
     if by in ("department", "agent"):
-        known = dict(conn.exec_driver_sql(f"SELECT worker, {by} FROM deployments_seen").all())  # type: ignore[arg-type]
+        known = {worker: name for worker, name in conn.exec_driver_sql(f"SELECT worker, {by} FROM deployments_seen")}
         return lambda worker, source: known.get(worker, UNDEPLOYED) if worker else ""
     return lambda worker, source: source
 
@@ -219,7 +222,9 @@ def _exact(conn: Connection, start: int, end: int) -> Iterable[Any]:
     return conn.exec_driver_sql(sql, (start, end))
 
 
-def _whole_days(conn: Connection, spans: list[tuple[str, int, int]], first: int, last: int) -> Iterator[tuple[str, Any]]:
+def _whole_days(
+    conn: Connection, spans: list[tuple[str, int, int]], first: int, last: int
+) -> Iterator[tuple[str, Any]]:
     """Days that all turn on a whole hour, in one reading of the hourly sums."""
     if not spans:
         return

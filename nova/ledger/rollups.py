@@ -68,7 +68,9 @@ class Sums:
 
     def hour_rows(self) -> list[tuple[Any, ...]]:
         """In the order of the table, so that neighbours are written together."""
-        return sorted((key[0], hour, *key[1:], *sums) for key, by_hour in self.hours.items() for hour, sums in by_hour.items())
+        return sorted(
+            (key[0], hour, *key[1:], *sums) for key, by_hour in self.hours.items() for hour, sums in by_hour.items()
+        )
 
     def total_rows(self) -> list[tuple[Any, ...]]:
         return [(*key, *sums) for key, sums in self.totals.items()]

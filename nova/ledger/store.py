@@ -37,7 +37,14 @@ class Store:
 
     @classmethod
     def open(
-        cls, url: str, *, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool = False, busy_timeout_s: float = 30.0
+        cls,
+        url: str,
+        *,
+        currency: str,
+        zone: ZoneInfo,
+        clock: Clock,
+        grouped: bool = False,
+        busy_timeout_s: float = 30.0,
     ) -> Store:
         """Creates or migrates the ledger where needed.
 

@@ -88,7 +88,9 @@ class Transfer:
         """How many lines an export would have."""
         with self._store.read() as conn:
             ended = select(func.count()).select_from(runs).where(runs.c.ended_us.is_not(None))
-            return conn.execute(select(func.count()).select_from(entries)).scalar_one() + conn.execute(ended).scalar_one()
+            return (
+                conn.execute(select(func.count()).select_from(entries)).scalar_one() + conn.execute(ended).scalar_one()
+            )
 
     def export(self, out: TextIO, progress: Progress | None = None) -> Exported:
         """Writes every entry in the order it was recorded, then every ended run by id, as of one instant.

@@ -1,11 +1,10 @@
-"""Checks the ledger against itself: every entry's digest, every sum against its rows, the budgets' windows, the audit chain."""
+"""Checks the ledger against itself: digests, sums against rows, the budgets' windows, the audit chain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
@@ -58,9 +57,8 @@ def _problems(conn: Connection, store: Store) -> Iterator[str]:
 def _entries(conn: Connection, reporting: str) -> Iterator[str]:
     rows = conn.execution_options(yield_per=_ROWS).execute(select(entries).order_by(entries.c.seq))
     for row in rows:
-        content = (row.source, row.id, row.kind, row.worker, row.run, str(row.micros), row.currency, str(row.at_us))
-        content += (row.model, row.evidence, row.corrects, row.note, row.object)
-        if digest_of(content) != row.digest:
+        key = (row.source, row.id, row.kind, row.worker, row.run, str(row.micros), row.currency, str(row.at_us))
+        if digest_of((*key, row.model, row.evidence, row.corrects, row.note, row.object)) != row.digest:
             yield f"entry {row.source}/{row.id}: its content is not what was recorded"
         if row.booked_micros != _booked(row, reporting):
             yield f"entry {row.source}/{row.id}: it is booked with {row.booked_micros} millionths, not as its rate says"
@@ -92,11 +90,10 @@ def _sums(conn: Connection, table: str, extremes: str) -> Iterator[str]:
     width = names.count(",") + 1
     last = ", first_us, last_us" if extremes else ""
     recount = conn.exec_driver_sql(
-        f"SELECT {names}, {MEASURES}{extremes}, sum((a / 1e6) * (a / 1e6)) FROM ({SEEN}) GROUP BY {names} ORDER BY {names}"
+        f"SELECT {names}, {MEASURES}{extremes}, sum((a / 1e6) * (a / 1e6)) FROM ({SEEN})"
+        f" GROUP BY {names} ORDER BY {names}"
     )
-    kept = conn.exec_driver_sql(
-        f"SELECT {names}, n, micros, squares, peak_micros{last} FROM {table} ORDER BY {names}"
-    )
+    kept = conn.exec_driver_sql(f"SELECT {names}, n, micros, squares, peak_micros{last} FROM {table} ORDER BY {names}")
     for key, counted, stored in _side_by_side(recount, kept, width):
         if counted is None or stored is None or not _same(counted, stored):
             yield f"{table} {_name(key)}: it holds {_figures(stored)}, but its entries give {_figures(counted)}"
@@ -112,21 +109,18 @@ def _side_by_side(
     left: Iterable[Any], right: Iterable[Any], width: int
 ) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[Any, ...] | None]]:
     """Walks two sorted results together: (key, left's values, right's values), None where one has no such key."""
-    lefts, rights = iter(left), iter(right)
+    lefts: Iterator[Any] = iter(left)
+    rights: Iterator[Any] = iter(right)
     one, other = next(lefts, None), next(rights, None)
     while one is not None or other is not None:
-        key_one = None if one is None else tuple(one[:width])
-        key_other = None if other is None else tuple(other[:width])
-        if key_one is not None and (key_other is None or key_one <= key_other):
-            key, values = key_one, tuple(one[width:])
-            if key_one == key_other:
-                yield key, values, tuple(other[width:])
-                other = next(rights, None)
-            else:
-                yield key, values, None
+        if one is not None and other is not None and one[:width] == other[:width]:
+            yield tuple(one[:width]), tuple(one[width:]), tuple(other[width:])
+            one, other = next(lefts, None), next(rights, None)
+        elif one is not None and (other is None or one[:width] < other[:width]):
+            yield tuple(one[:width]), tuple(one[width:]), None
             one = next(lefts, None)
-        elif key_other is not None:
-            yield key_other, None, tuple(other[width:])
+        elif other is not None:
+            yield tuple(other[:width]), None, tuple(other[width:])
             other = next(rights, None)
 
 
@@ -179,7 +173,7 @@ def _windows(conn: Connection, store: Store) -> Iterator[str]:
         if _checked(scope, window) and usage.in_force(window, since_us, store.zone):
             is_so = counted.pop((scope, window), (0, 0))
             if is_so != (spent, reserved):
-                yield f"budget {scope} {window}: it holds {(spent, reserved)} millionths, but {is_so} were spent and reserved"
+                yield f"budget {scope} {window}: it holds {(spent, reserved)} millionths, but its rows give {is_so}"
     for (scope, window), sums in counted.items():
         if any(sums):
             yield f"budget {scope} {window}: {sums} millionths spent and reserved are missing"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Connection
+
+from nova.clock import ManualClock, to_us
+from nova.errors import ConfigInvalid, NovaError
+from nova.ledger import migrations
+from nova.ledger.entries import Entry
+from nova.ledger.ledger import Ledger
+from nova.ledger.limits import RunRef
+from nova.money import Money
+
+FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
+NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
+CLOCK = ManualClock(NOW)
+
+
+def opened(path: Path, currency: str = "USD", zone: str = "UTC") -> Ledger:
+    return Ledger.open(f"sqlite:///{path}", currency=currency, zone=ZoneInfo(zone), clock=CLOCK)
+
+
+def schema_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as conn:
+        rows = conn.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+def meta_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as conn:
+        return dict(conn.execute("SELECT key, value FROM meta"))
+
+
+def old_ledger(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as conn:
+        conn.executescript(FIRST_SCHEMA.read_text())
+        conn.execute("INSERT INTO meta VALUES ('migration:1', '2026-01-01T00:00:00Z'), ('currency', 'USD'), ('zone', 'UTC')")
+        conn.commit()
+    return path
+
+
+def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
+    opened(tmp_path / "fresh.db").close()
+    opened(old_ledger(tmp_path / "old.db")).close()
+    assert schema_of(tmp_path / "fresh.db") == schema_of(tmp_path / "old.db")
+
+
+def test_migrations_run_once_in_order_and_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+
+    def second(conn: Connection) -> None:
+        conn.exec_driver_sql("CREATE TABLE second (x)")
+        ran.append(2)
+
+    def third(conn: Connection) -> None:
+        conn.exec_driver_sql("INSERT INTO second VALUES (3)")
+        ran.append(3)
+
+    path = old_ledger(tmp_path / "old.db")
+    monkeypatch.setattr(migrations, "MIGRATIONS", {2: second, 3: third})
+    for _ in range(2):
+        opened(path).close()
+    assert ran == [2, 3]
+    assert {"migration:1", "migration:2", "migration:3"} <= set(meta_of(path))
+
+
+def test_a_failed_migration_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(conn: Connection) -> None:
+        conn.exec_driver_sql("CREATE TABLE half (x)")
+        raise NovaError("cannot")
+
+    path = old_ledger(tmp_path / "old.db")
+    before = schema_of(path)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {2: broken})
+    with pytest.raises(NovaError, match="cannot"):
+        opened(path)
+    assert (schema_of(path), "migration:2" in meta_of(path)) == (before, False)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.db"
+    with monkeypatch.context() as newer:
+        newer.setattr(migrations, "MIGRATIONS", {2: lambda conn: None})
+        opened(path).close()
+    with pytest.raises(NovaError, match="newer nova") as refused:
+        opened(path)
+    assert "upgrade" in (refused.value.hint or "")
+
+
+def test_another_currency_is_refused_once_money_is_booked(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    opened(path).close()
+    ledger = opened(path, currency="EUR")
+    ledger.entries.record([Entry("a", "shop", "revenue", Money(1, "EUR"), NOW)])
+    ledger.close()
+    with pytest.raises(ConfigInvalid, match="kept in EUR") as refused:
+        opened(path, currency="USD")
+    assert refused.value.exit_code == 78
+    opened(path, currency="EUR").close()
+
+
+def test_another_time_zone_counts_the_current_windows_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = opened(path)
+    ledger.deployments.note("mailer", "growth", "email_agent")
+    at = datetime(2026, 11, 20, 19, 0, tzinfo=UTC)  # the 21st in Kolkata
+    ledger.entries.record([Entry("a", "bill", "cost", Money(3_000_000, "USD"), at, "mailer")])
+    october = datetime(2026, 10, 31, 20, 0, tzinfo=UTC)
+    ledger.entries.record([Entry("b", "bill", "cost", Money(5_000_000, "USD"), october, "mailer")])
+    run = RunRef("run-1", "mailer", "mailer#1", "growth", "m")
+    ledger.budgets.spend(run, Money(2_000_000, "USD"))
+    ledger.budgets.reserve(run, Money(1_000_000, "USD"))
+    ledger.close()
+
+    ledger = opened(path, zone="Asia/Kolkata")
+    for scope in ("fleet", "worker:mailer", "department:growth"):
+        day = ledger.budgets.usage(scope, "day", NOW)
+        month = ledger.budgets.usage(scope, "month", NOW)
+        assert (str(day.spent), str(day.reserved)) == ("5.00", "1.00")
+        assert (str(month.spent), str(month.reserved)) == ("10.00", "1.00")
+    assert ledger.verify().first_bad is None
+    ledger.close()
+    assert meta_of(path)["zone"] == "Asia/Kolkata"
+    assert int(meta_of(path)["usage_since_us"]) == to_us(datetime(2026, 10, 31, 18, 30, tzinfo=UTC))
