@@ -1,0 +1,190 @@
+"""What an operator looks at: `status --json`, from what is declared, recorded and seen, in a handful of statements."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nova.clock import iso, parse_time
+from nova.fleet.documents import Deployment
+from nova.ledger.budgets import Usage
+from nova.ledger.instances import Observation
+from nova.ledger.reports import Totals
+from nova.ledger.run_records import RunTotals
+from nova.money import Money, roi_percent
+from workers.lock import ManagerInfo, managers
+from workers.parts import Parts
+
+_DOWN: dict[str, Any] = {"running": False, "pid": None, "started_at": None, "uptime_s": None, "department": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Lifetime figures of one worker; `cost` and with it ROI are None-like (no cost) where none was ever booked."""
+
+    revenue: Money
+    cost: Money
+
+    @property
+    def profit(self) -> Money:
+        return self.revenue - self.cost
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "revenue": str(self.revenue),
+            "cost": str(self.cost),
+            "profit": str(self.profit),
+            "roi_percent": roi_percent(self.revenue, self.cost),
+        }
+
+
+def status_document(nova: Parts) -> dict[str, Any]:
+    """As INTERFACE says of `workers status --json`, every deployment a row."""
+    now = nova.clock.now()
+    snapshot = nova.fleet.snapshot()
+    living = [info for info, alive in managers(nova.settings.run_dir) if alive]
+    seen = instances_of_living(nova, {info.id for info in living})
+    totals = nova.ledger.reports.totals()
+    runs = nova.ledger.runs.totals()
+    usage = nova.ledger.budgets.usages(_budget_keys(snapshot.deployments.values()), now)
+    rows = [
+        _row(one, totals.get(one.name), runs.get(one.name), seen.get(one.name, []), usage, snapshot.currency)
+        for one in snapshot.deployments.values()
+    ]
+    document: dict[str, Any] = {
+        "at": iso(now),
+        "currency": snapshot.currency,
+        "manager": manager_json(living[0], now) if living else dict(_DOWN),
+        "totals": _totals(list(snapshot.deployments.values()), rows, totals, snapshot.currency),
+        "workers": rows,
+    }
+    if len(living) > 1:
+        document["managers"] = [manager_json(info, now) for info in living]
+    return document
+
+
+def manager_json(info: ManagerInfo, now: datetime) -> dict[str, Any]:
+    uptime = max(0.0, (now - parse_time(info.started_at)).total_seconds())
+    return {
+        "running": True,
+        "pid": info.pid,
+        "started_at": info.started_at,
+        "uptime_s": round(uptime, 1),
+        "department": info.department or "all",
+    }
+
+
+def instances_of_living(nova: Parts, living: set[str]) -> dict[str, list[Observation]]:
+    """By worker: what managers that are still there last saw. What a dead one saw is no longer so."""
+    seen: dict[str, list[Observation]] = defaultdict(list)
+    if living:
+        for one in nova.ledger.instances.all():
+            if one.manager in living and one.state != "stopped":
+                seen[one.worker].append(one)
+    return seen
+
+
+def figures(totals: Totals | None, currency: str) -> Figures:
+    zero = Money.zero(currency)
+    return Figures(totals.revenue, totals.cost) if totals is not None else Figures(zero, zero)
+
+
+def _budget_keys(deployments: Any) -> list[tuple[str, str]]:
+    return [(f"worker:{one.name}", limit.per) for one in deployments for limit in one.budget if limit.per != "run"]
+
+
+def _row(
+    one: Deployment,
+    totals: Totals | None,
+    runs: RunTotals | None,
+    seen: Sequence[Observation],
+    usage: Mapping[tuple[str, str], Usage],
+    currency: str,
+) -> dict[str, Any]:
+    ended = runs.succeeded + runs.failed + runs.interrupted if runs else 0
+    judged = runs.succeeded + runs.failed if runs else 0
+    return {
+        "name": one.name,
+        "department": one.department,
+        "agent": one.agent,
+        "runtime": one.runtime,
+        "state": one.state,
+        "pause_reason": one.pause_reason,
+        "state_until": iso(one.state_until) if one.state_until else None,
+        "replicas": one.replicas,
+        "running": len(seen),
+        "runs": ended,
+        "succeeded": runs.succeeded if runs else 0,
+        "failed": runs.failed if runs else 0,
+        "interrupted": runs.interrupted if runs else 0,
+        "crashes": runs.crashed if runs else 0,
+        "restarts": runs.restarts if runs else 0,
+        "success_rate": round(100 * runs.succeeded / judged, 2) if runs and judged else None,
+        **figures(totals, currency).to_json(),
+        "unconverted": totals.unconverted if totals else 0,
+        "budget": [_budget_json(one.name, limit.per, limit.limit, usage) for limit in one.budget],
+        "cpu_percent": _sum([each.cpu_percent for each in seen], 1),
+        "memory_mb": _sum([None if each.memory_bytes is None else each.memory_bytes / 1e6 for each in seen], 1),
+        "threads": sum(each.threads or 0 for each in seen),
+        "last_heartbeat": _latest([each.heartbeat_at for each in seen]),
+        "last_error": runs.last_error if runs else None,
+        "instances": [_instance_json(each) for each in sorted(seen, key=_number)],
+    }
+
+
+def _budget_json(name: str, per: str, limit: Money, usage: Mapping[tuple[str, str], Usage]) -> dict[str, Any]:
+    used = usage.get((f"worker:{name}", per))
+    return {
+        "per": per,
+        "limit": str(limit),
+        "spent": str(used.spent) if used else None,
+        "reserved": str(used.reserved) if used else None,
+    }
+
+
+def _instance_json(seen: Observation) -> dict[str, Any]:
+    return {
+        "id": seen.instance,
+        "state": seen.state,
+        "run_started_at": iso(seen.run_started_at) if seen.run_started_at else None,
+        "last_heartbeat": iso(seen.heartbeat_at) if seen.heartbeat_at else None,
+    }
+
+
+def _number(seen: Observation) -> int:
+    return int(seen.instance.rpartition("#")[2])
+
+
+def _sum(values: Sequence[float | None], places: int) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known), places) if known else None
+
+
+def _latest(instants: Sequence[datetime | None]) -> str | None:
+    known = [at for at in instants if at is not None]
+    return iso(max(known)) if known else None
+
+
+def _totals(
+    deployments: Sequence[Deployment],
+    rows: Sequence[Mapping[str, Any]],
+    totals: Mapping[str | None, Totals],
+    currency: str,
+) -> dict[str, Any]:
+    """Of the deployments listed; what retired and undeployed workers earned is in `revenue report`."""
+    listed = [figures(totals.get(one.name), currency) for one in deployments]
+    whole = Figures(
+        Money.total((each.revenue for each in listed), currency), Money.total((each.cost for each in listed), currency)
+    )
+    states = [one.state for one in deployments]
+    return {
+        "deployments": len(deployments),
+        "instances": sum(one.replicas for one in deployments if one.state != "killed"),
+        "running": sum(row["running"] for row in rows),
+        "paused": states.count("paused"),
+        "parked": states.count("parked"),
+        **whole.to_json(),
+    }
