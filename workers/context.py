@@ -103,7 +103,7 @@ class RunContext:
         return self._run.command(text, cwd, env)
 
     def spend(self, amount: Amount, reason: str = "") -> None:
-        """Asks before the money goes. BudgetExceeded when it may not: nothing is booked, and the run ends `interrupted`."""
+        """Asks before the money goes. BudgetExceeded: nothing is booked, and the run ends `interrupted`."""
         price = self._money(amount)
         self._booked(price, lambda run: self._ledger.budgets.spend(run.ref, price, run.spec.limits, reason or None))
 
@@ -152,13 +152,17 @@ class RunContext:
             known = self._ledger.entries.record([entry])
             if not known.conflicts:
                 return known.new > 0
-            before = self._ledger.entries.find(entry.ref).entry  # by another run, at another time: that is no contradiction
+            before = self._ledger.entries.find(
+                entry.ref
+            ).entry  # by another run, at another time: that is no contradiction
             if (before.kind, before.amount) == (entry.kind, entry.amount):
                 return False
-        raise LedgerConflict(f"{entry.ref} was earned before as {before.amount} {before.amount.currency}, not {revenue}")
+        raise LedgerConflict(
+            f"{entry.ref} was earned before as {before.amount} {before.amount.currency}, not {revenue}"
+        )
 
     def claim(self, source: str, object_id: str) -> None:
-        """Says that a sale which `source` will report is this worker's. LedgerConflict where another claimed it first."""
+        """Says that a sale which `source` will report is this worker's. LedgerConflict where it is another's."""
         with self._run.passing():
             self._ledger.claims.claim(source, object_id, self.worker, self._run.id)
 

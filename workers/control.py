@@ -97,8 +97,10 @@ def start_background(
 
 
 def stop(settings: Settings, timeout_s: float = 30.0, department: str | None = None) -> Stopped:
-    """Stops the manager of a department filter ('' is that of all), or every one of this home, and returns when they are
-    gone. Who is not gone in time is killed; its commands end with it, its runs are interrupted by the next start."""
+    """Stops the manager of a department filter ('': of all), or every one of this home; returns when they are gone.
+
+    Who is not gone in time is killed; its commands end with it, its runs are interrupted by the next start.
+    """
     deadline = time.monotonic() + timeout_s
     chosen = [info for info in running_managers(settings) if department is None or info.department == department]
     for info in chosen:
@@ -168,12 +170,16 @@ def _answer(process: subprocess.Popen[bytes], read: int, timeout_s: float, setti
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             process.kill()
             process.wait()
-            raise ManagerFailed(f"the manager was not up within {timeout_s:g} s", hint=f"see {settings.logs_dir}/manager.log")
+            raise ManagerFailed(
+                f"the manager was not up within {timeout_s:g} s", hint=f"see {settings.logs_dir}/manager.log"
+            )
         data = os.read(read, 65_536)
         if not data:
             code = process.wait()
             tail = (settings.logs_dir / "manager.out").read_text(errors="replace")[-1500:].strip()
-            raise ManagerFailed(f"the manager ended with exit code {code} before it was up" + (f":\n{tail}" if tail else ""))
+            raise ManagerFailed(
+                f"the manager ended with exit code {code} before it was up" + (f":\n{tail}" if tail else "")
+            )
         told += data
     body = json.loads(told)
     if "error" in body:

@@ -1,10 +1,10 @@
-"""The manager's own acts: budgets and crash limits. Always on, whatever the autonomous switch says, and in the same history."""
+"""The manager's own acts, always on and in the same history as decisions: budgets and crash limits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from nova.clock import Clock, iso, window_end
@@ -33,7 +33,9 @@ class AlertSink(Protocol):
 class Enforcer:
     """Each method reads the snapshot it is given and returns whether it changed the fleet."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger, clock: Clock, crash_policy: CrashPolicy, alerts: AlertSink | None) -> None:
+    def __init__(
+        self, fleet: Fleet, ledger: Ledger, clock: Clock, crash_policy: CrashPolicy, alerts: AlertSink | None
+    ) -> None:
         self._fleet = fleet
         self._ledger = ledger
         self._clock = clock
@@ -48,7 +50,9 @@ class Enforcer:
         """Crashes are forgotten when a deployment is declared anew, or leaves a state a person had to end."""
         for name, deployment in snapshot.deployments.items():
             state, generation = self._known.get(name, (deployment.state, deployment.generation))
-            fresh = generation != deployment.generation or (state in ("parked", "killed") and deployment.state == "active")
+            fresh = generation != deployment.generation or (
+                state in ("parked", "killed") and deployment.state == "active"
+            )
             if fresh and name in self._windows:
                 self._windows[name].forget()
             self._known[name] = (deployment.state, deployment.generation)
@@ -91,10 +95,11 @@ class Enforcer:
             return False
         if hit.kind == "broken" and all(_overridden(deployment, breach) for breach in lasting):
             return False
-        return self._pause(deployment, max(lasting, key=lambda breach: breach.until or datetime.max), hit.kind)
+        now = self._clock.now()
+        return self._pause(deployment, max(lasting, key=lambda breach: breach.until or now), hit.kind)
 
     def check_spent(self, snapshot: FleetSnapshot, limits_of: LimitsOf, mine: Callable[[Deployment], bool]) -> bool:
-        """Pauses who spent in a window whose limit is broken, however the money was booked: by import, by sync, by hand."""
+        """Pauses who spent in a window whose limit is broken, also by money that was imported or recorded."""
         active = [one for one in snapshot.deployments.values() if one.state == "active" and mine(one)]
         by_limit = {limit: None for one in active for limit in limits_of(one) if limit.per != "run"}
         broken = {breach.limit: breach for breach in self._ledger.budgets.broken(by_limit)}
@@ -143,7 +148,9 @@ class Enforcer:
         why = "it crashed again after its cooldown" if self._crash_policy.auto_restart else "it crashed"
         reason = f"{why}: {_first_line(fact.error)}"
         self._record(one, "pause", "crash_parked", reason, {"error": fact.error})
-        self._alert("parked", f"{one.name} is parked", f"{reason}\nStart it again with `nova workers resume {one.name}`.")
+        self._alert(
+            "parked", f"{one.name} is parked", f"{reason}\nStart it again with `nova workers resume {one.name}`."
+        )
         return True
 
     def _cool_down(self, one: Deployment, fact: RunEnded) -> bool:
@@ -158,11 +165,15 @@ class Enforcer:
         until = breach.until or window_end(breach.limit.per, self._clock.now(), self._ledger.store.zone)
         self._fleet.pause(one.name, "budget", until)
         reason = ("a spending was refused: " if kind == "refused" else "") + _told(breach)
-        self._record(one, "pause", "budget", reason, {"until": iso(until), "limit": f"{breach.limit.scope} {breach.limit.per}"})
+        self._record(
+            one, "pause", "budget", reason, {"until": iso(until), "limit": f"{breach.limit.scope} {breach.limit.per}"}
+        )
         self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on at {iso(until)}.")
         return True
 
-    def _record(self, one: Deployment, kind: str, rule: str, reason: str, more: Mapping[str, object] | None = None) -> None:
+    def _record(
+        self, one: Deployment, kind: str, rule: str, reason: str, more: Mapping[str, object] | None = None
+    ) -> None:
         """A fleet that was changed stays changed even if the ledger cannot be written."""
         replicas = one.replicas
         body = {"from_replicas": replicas, "to_replicas": replicas, "requires_approval": False, **(more or {})}
@@ -177,8 +188,12 @@ class Enforcer:
                 ]
             )  # fmt: skip
         except NovaError as problem:
-            log.error("enforcement_not_recorded", extra={"action": "enforcement_not_recorded", "error": problem.message})
-        log.warning("enforced", extra={"action": "enforced", "worker": one.name, "kind": kind, "rule": rule, "reason": reason})
+            log.error(
+                "enforcement_not_recorded", extra={"action": "enforcement_not_recorded", "error": problem.message}
+            )
+        log.warning(
+            "enforced", extra={"action": "enforced", "worker": one.name, "kind": kind, "rule": rule, "reason": reason}
+        )
 
     def _alert(self, event: str, title: str, body: str) -> None:
         if self._alerts is not None:

@@ -14,7 +14,7 @@ class LateRun(Refused):
 
 
 class Gate:
-    """Calls pass while it is open; closing waits for those inside, so that a run's account is complete when it is booked."""
+    """Calls pass while it is open; closing waits for those inside, so that a run's account is complete."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()

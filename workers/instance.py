@@ -55,12 +55,18 @@ class Backoff:
 class Instance:
     """`step(now)` says what to do and when to be asked again; the host tells what happened in between.
 
-    `last_start_ago` is the age of the last recorded start (None: never ran). A start in the future, as after the clock was
-    set back, counts as just now. The overlap of runs is impossible: while a thread is held, `START` is never ordered.
+    `last_start_ago` is the age of the last recorded start (None: never ran). One in the future, after the clock was set
+    back, counts as just now. Runs cannot overlap: while a thread is held, `START` is never ordered.
     """
 
     def __init__(
-        self, every_s: float, timeout_s: float, *, now: float, last_start_ago: float | None, backoff: Backoff | None = None
+        self,
+        every_s: float,
+        timeout_s: float,
+        *,
+        now: float,
+        last_start_ago: float | None,
+        backoff: Backoff | None = None,
     ) -> None:
         self.every_s = every_s
         self.timeout_s = timeout_s

@@ -41,7 +41,9 @@ def configure(level: str, style: str, path: Path | None) -> None:
         handler = logging.StreamHandler(sys.stderr)
     else:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=PIECES - 1, encoding="utf-8")
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=MAX_BYTES, backupCount=PIECES - 1, encoding="utf-8"
+        )
     handler.setFormatter(EventFormatter(as_json=style == "json"))
     root = logging.getLogger()
     root.handlers[:] = [handler]

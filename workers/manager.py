@@ -170,12 +170,13 @@ class WorkerManager:
         return LocalHost(services, starts=starts, wake=self.wake, backoff=self._settings.backoff)
 
     def _stop(self, host: LocalHost, leash: Leash, logs: WorkerLogs, chores: Housekeeping) -> None:
-        """The order: no new runs and what runs is asked to end; then the chores, which may still write; then the ledger is
-        told that nothing is left open; the lock goes last, so that who waits for it finds everything settled."""
-        grace_s = 0.0 if self._stop_asked > 1 else self._lock.grace(self._settings.grace_s)
+        """The order: no new runs, and what runs is asked to end; then the chores, which may still write; then the
+        ledger is told that nothing is left open. The lock goes last, so that who waits for it finds all settled.
+        """
+        grace_s = self._lock.grace(self._settings.grace_s)
         log.info("manager_stopping", extra={"action": "manager_stopping", "grace_s": grace_s})
         for act in (
-            lambda: host.stop(grace_s),
+            lambda: host.stop(grace_s, lambda: self._stop_asked > 1),
             lambda: chores.stop(min(2.0, grace_s / 4)),
             lambda: (self._take(host.report()), self._handle()),
             leash.close,
@@ -260,7 +261,7 @@ class WorkerManager:
         return report
 
     def _handle(self) -> bool:
-        """Whether it changed the fleet. A fact leaves the queue when it was dealt with, so that a failed write is repeated."""
+        """Whether it changed the fleet. A fact leaves the queue when it was dealt with: a failed write is repeated."""
         changed = False
         while self._facts:
             changed = self._deal_with(self._facts[0], self._load()) or changed

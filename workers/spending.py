@@ -12,8 +12,8 @@ from nova.money import Money
 class Spending:
     """`with ctx.spending("0.50") as s: …; s.settle(actual)`.
 
-    Left without `settle`, by an exception or not, the ceiling is charged in full, because the vendor may have been paid;
-    after an exception it is released instead where `release_on_error` declares that nothing was bought.
+    Left without `settle`, by an exception or not, the ceiling is charged in full: the vendor may have been paid. After
+    an exception it is released instead where `release_on_error` declares that nothing was bought.
     """
 
     def __init__(self, ceiling: Money, settle: Callable[[Money], None], *, release_on_error: bool) -> None:

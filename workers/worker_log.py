@@ -14,7 +14,7 @@ class _ToFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._write(self.format(record).splitlines())
-        except Exception:
+        except Exception:  # noqa: BLE001 - as the logging module does: a log never hurts its run
             self.handleError(record)
 
 

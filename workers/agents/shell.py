@@ -26,7 +26,7 @@ class Shell(BaseWorker):
     """Runs a command by /bin/sh -c. Exit code 0 is success; anything else counts as a crash."""
 
     class Config(BaseModel):
-        """`cwd` defaults to NOVA_HOME; `env` is added to the manager's environment, from which secrets are taken out."""
+        """`cwd` defaults to NOVA_HOME; `env` is added to the manager's environment without its secrets."""
 
         model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,9 @@ class Shell(BaseWorker):
     def run(self, ctx: RunContext) -> None:
         config: Shell.Config = ctx.config
         try:
-            ended = ctx.command(config.command, cwd=config.cwd, env={**clean_environment(os.environ), **config.env, **_told(ctx)})
+            ended = ctx.command(
+                config.command, cwd=config.cwd, env={**clean_environment(os.environ), **config.env, **_told(ctx)}
+            )
         except OSError as problem:
             raise CommandFailed(f"the command could not be started: {problem}") from problem
         if ended.refused is not None:

@@ -57,7 +57,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class BudgetHit:
-    """`refused`: a spending was not allowed; `broken`: money that was gone already broke a limit; `near`: it passed 80 %."""
+    """`refused`: a spending was not allowed; `broken`: money already gone broke a limit; `near`: it passed 80 %."""
 
     kind: Literal["refused", "broken", "near"]
     worker: str

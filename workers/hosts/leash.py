@@ -1,4 +1,4 @@
-"""A tiny process that outlives its manager by a moment: when the manager's end of the pipe closes, it kills what is registered.
+"""A tiny process that outlives its manager by a moment, and kills what is registered when the manager's pipe closes.
 
 Run as `python -I -S leash.py ID` with the pipe as standard input; nothing but the standard library, nothing of nova.
 Lines: `+PGID` and `-PGID`. At the end of input every registered group is killed, and, where /proc is readable,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def kill_group(group: int) -> None:
@@ -20,17 +21,10 @@ def kill_group(group: int) -> None:
 
 
 def kill_marked(mark: bytes) -> None:
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return
-    for name in names:
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            with open(f"/proc/{name}/environ", "rb") as environ:
-                if mark in environ.read().split(b"\0"):
-                    os.kill(int(name), signal.SIGKILL)
+            if mark in (place / "environ").read_bytes().split(b"\0") and int(place.name) != os.getpid():
+                os.kill(int(place.name), signal.SIGKILL)
         except OSError:
             continue
 

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 _KILLED = Outcome("interrupted", error="killed")
 _STOPPED = Outcome("interrupted", error="the manager stopped")
-_LAST_MOMENTS_S = 3.0  # of a stop's grace: for what has to be killed
+_LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
+_DEATH_S = 0.5  # a process group needs to die
 
 
 @dataclass(slots=True)
@@ -101,23 +102,23 @@ class LocalHost:
     def logs(self, instance: InstanceId, n: int) -> Sequence[str]:
         return self._services.logs.tail(instance.rpartition("#")[0], n, instance)
 
-    def stop(self, grace_s: float) -> None:
-        """Order: no new runs; ask; wait; kill the groups; record what is left, so that nothing of it counts later."""
+    def stop(self, grace_s: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Order: no new runs; ask; wait; kill the groups; record what is left, so that nothing of it counts later.
+
+        `hurry` is looked at now and then: once true, what runs is not waited for any more.
+        """
         deadline = time.monotonic() + grace_s
+        last_moments_s = min(_LAST_MOMENTS_S, grace_s / 3)
         with self._condition:
             self._stopping = True
-            runs = self._runs()
-            for run in runs:
+            for run in self._runs():
                 run.terminate(_STOPPED)
-            self._condition.wait_for(lambda: not self._runs(), max(0.0, deadline - _LAST_MOMENTS_S - time.monotonic()))
-            runs = self._runs()
-            for run in runs:
+            self._await(lambda: not self._runs() or hurry(), deadline - last_moments_s)
+            killed = [run for run in self._runs() if run.killable]
+            for run in self._runs():
                 run.kill(_STOPPED)
-            killable = [run for run in runs if run.killable]
-            if killable:
-                self._condition.wait_for(
-                    lambda: not any(run in killable for run in self._runs()), max(0.5, deadline - 1.0 - time.monotonic())
-                )
+            until = max(time.monotonic() + _DEATH_S, deadline - last_moments_s / 3)
+            self._await(lambda: not any(run in killed for run in self._runs()), until)
             left = self._runs()
         for run in left:
             run.end(_STOPPED)
@@ -126,6 +127,10 @@ class LocalHost:
             self._condition.notify_all()
             free = [slot.cell for slot in self._slots.values() if slot.run is None]
         self._let_go(free, max(0.2, deadline - time.monotonic()))
+
+    def _await(self, done: Callable[[], bool], until: float) -> None:
+        while not done() and (left_s := until - time.monotonic()) > 0:
+            self._condition.wait(min(0.1, left_s))
 
     def _let_go(self, cells: Sequence[Cell], within_s: float) -> None:
         done = threading.Event()

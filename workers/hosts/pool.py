@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class ThreadPool:
-    """Every job gets a thread at once, an idle one if there is one. Threads are daemons: a hung one cannot hold the process."""
+    """Every job gets a thread at once. They are daemons: a hung one cannot hold the process."""
 
     def __init__(self, name: str, idle_s: float = 10.0) -> None:
         self._name = name

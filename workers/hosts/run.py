@@ -198,7 +198,7 @@ class Run:
         try:
             self.services.ledger.runs.started(self.ref, self.started_at)
             result = self._worker_run()
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001 - whatever an agent does must not end its manager
             return self._failed(problem)
         if self._refused is not None:
             return Outcome("interrupted", error=self._refused.message)

@@ -89,7 +89,9 @@ class ShellRun:
             self._pump(process)
         finally:
             cpu_s = self._reap(process)
-        return CommandEnded(process.returncode, "\n".join(self._tail)[-_ERROR_TAIL:], self._refused, self._problem, cpu_s)
+        return CommandEnded(
+            process.returncode, "\n".join(self._tail)[-_ERROR_TAIL:], self._refused, self._problem, cpu_s
+        )
 
     def _spawn(self, command: str, cwd: str | None, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         go, self._reply = os.pipe()

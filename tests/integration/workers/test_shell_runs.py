@@ -128,6 +128,7 @@ def test_a_child_that_left_the_group_and_holds_the_output_does_not_hold_the_run(
         os.kill(int((home / "escaped").read_text()), signal.SIGKILL)
 
 
+@pytest.mark.serial
 def test_a_hundred_megabytes_of_output_grow_neither_memory_nor_the_log(rig: Rig, home: Path) -> None:
     before = psutil.Process().memory_info().rss
     rig.sync(rig.shell("yes '{ not nova, just a lot of output }' | head -c 100000000; printf '%070000000d' 7"))
@@ -170,7 +171,9 @@ def test_cpu_of_a_command_is_seen_while_it_runs(rig: Rig) -> None:
 
 
 def test_money_is_exact_over_many_messages(rig: Rig) -> None:
-    rig.sync(rig.shell("""i=0; while [ $i -lt 100 ]; do echo '{"nova":"spend","amount":"0.000007"}'; i=$((i+1)); done"""))
+    rig.sync(
+        rig.shell("""i=0; while [ $i -lt 100 ]; do echo '{"nova":"spend","amount":"0.000007"}'; i=$((i+1)); done""")
+    )
     assert rig.ended().status == "succeeded"
     assert booked(rig.ledger, "sh", "cost").to_decimal() == Decimal("0.0007")
 

@@ -189,7 +189,9 @@ def test_a_lowered_limit_stops_a_run_that_is_under_way(rig: Rig, agent: Any) -> 
     assert rig.ended("w").status == "interrupted"
 
 
-def test_a_hung_run_is_over_its_late_result_refused_and_no_other_starts_until_its_thread_ends(rig: Rig, agent: Any) -> None:
+def test_a_hung_run_is_over_its_late_result_refused_and_no_other_starts_until_its_thread_ends(
+    rig: Rig, agent: Any
+) -> None:
     go, late = threading.Event(), []
 
     def act(ctx: RunContext) -> None:
@@ -284,6 +286,7 @@ def test_without_a_lease_no_new_run_starts(rig: Rig, agent: Any) -> None:
     until(lambda: len(rig.runs("w")) > count)
 
 
+@pytest.mark.serial
 def test_a_crash_without_backoff_is_retried_within_a_tenth_of_a_second(rig: Rig, agent: Any) -> None:
     starts: list[float] = []
 
@@ -324,6 +327,8 @@ def test_stopping_asks_waits_and_records_what_does_not_end(rig: Rig, agents: Age
     release.set()
 
 
+@pytest.mark.slow
+@pytest.mark.serial
 def test_waiting_instances_cost_no_threads(rig: Rig, agent: Any) -> None:
     agent(lambda ctx: None)
     before = threading.active_count()

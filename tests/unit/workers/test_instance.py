@@ -7,7 +7,9 @@ import pytest
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
 
 
-def new(every: float = 60, timeout: float = 300, ago: float | None = None, now: float = 1000.0, **more: object) -> Instance:
+def new(
+    every: float = 60, timeout: float = 300, ago: float | None = None, now: float = 1000.0, **more: object
+) -> Instance:
     return Instance(every, timeout, now=now, last_start_ago=ago, **more)  # type: ignore[arg-type]
 
 

@@ -27,7 +27,16 @@ def test_a_number_in_json_is_exact_and_no_float() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"hello", b"", b"[1, 2]", b'{"amount":"1"}', b'{"text":"say nova"}', b'{"news":"nova', b'{"x":1,"nova', b'  {not json "nova"'],
+    [
+        b"hello",
+        b"",
+        b"[1, 2]",
+        b'{"amount":"1"}',
+        b'{"text":"say nova"}',
+        b'{"news":"nova',
+        b'{"x":1,"nova',
+        b'  {not json "nova"',
+    ],
 )
 def test_other_output_is_no_message(line: bytes) -> None:
     assert parse(line, USD) is None

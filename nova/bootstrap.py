@@ -1,0 +1,95 @@
+"""Wires settings, clock, fleet, ledger and platforms into one `Nova`. Nothing is created before it is used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nova.clock import Clock, SystemClock
+from nova.errors import PlatformNotConfigured
+
+if TYPE_CHECKING:
+    from nova.autonomous.policy import Policy
+    from nova.config import Settings
+    from nova.fleet.documents import FleetSnapshot
+    from nova.fleet.fleet import Fleet
+    from nova.ledger.ledger import Ledger
+    from platforms.alerts_integration import Alerts
+    from platforms.stripe_integration import Stripe
+
+
+class Platforms:
+    """The clients of the outside world by name. Each raises PlatformNotConfigured when it has no key."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def stripe(self) -> Stripe:
+        from platforms.registry import stripe_of
+
+        return stripe_of(self._settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise PlatformNotConfigured(f"there is no platform {name!r} here", hint="`nova platforms list` shows them")
+
+
+class Nova:
+    """The parts of one NOVA_HOME. `grouped` opens the ledger for a long-lived process with many writers."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, grouped: bool = False) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._grouped = grouped
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        from nova.config import ensure_home
+        from nova.fleet.fleet import Fleet
+
+        ensure_home(self.settings)
+        return Fleet(self.settings.fleet_path, self.clock, self.settings.nova_currency)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from nova.config import ensure_home
+        from nova.ledger.ledger import Ledger
+
+        ensure_home(self.settings)
+        return Ledger.open(
+            self.settings.database_url,
+            currency=self.settings.nova_currency,
+            zone=self.settings.tz,
+            clock=self.clock,
+            grouped=self._grouped,
+        )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        from platforms.alerts_integration import Alerts
+
+        return Alerts(self.settings.nova_alert_urls, self.clock)
+
+    @cached_property
+    def platforms(self) -> Platforms:
+        return Platforms(self.settings)
+
+    def policy(self, snapshot: FleetSnapshot | None = None) -> Policy:
+        """As it stands: the settings' initial values and what the operator has set since."""
+        from nova.autonomous.policy import Policy
+
+        declared = snapshot or self.fleet.snapshot()
+        return Policy.from_overrides(Policy.from_settings(self.settings), declared.policy, declared.policy_version)
+
+    def close(self) -> None:
+        """Closes what was opened; alerts that wait are sent first."""
+        if "alerts" in self.__dict__:
+            self.alerts.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+def build(settings: Settings, clock: Clock | None = None, *, grouped: bool = False) -> Nova:
+    return Nova(settings, clock or SystemClock(), grouped=grouped)

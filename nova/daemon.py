@@ -1,0 +1,214 @@
+"""The manager's process, `python -m nova.daemon`: hands the manager the sync and the cycle, and says when it is up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nova.clock import parse_duration
+from nova.errors import NovaError
+
+if TYPE_CHECKING:
+    from nova.bootstrap import Nova
+    from workers.housekeeping import PeriodicTask
+    from workers.manager import ManagerSettings, WorkerManager
+
+log = logging.getLogger("nova.daemon")
+
+SYNC_EVERY_S = 900.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="nova.daemon")
+    parser.add_argument("--department", default="")
+    parser.add_argument("--with-autonomous", metavar="DURATION")
+    parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--ready-fd", type=int, default=-1)
+    options = parser.parse_args(argv)
+    return serve(
+        department=options.department,
+        autonomous_s=parse_duration(options.with_autonomous) if options.with_autonomous else None,
+        foreground=options.foreground,
+        ready_fd=options.ready_fd,
+    )
+
+
+def serve(
+    *, department: str = "", autonomous_s: float | None = None, foreground: bool = False, ready_fd: int = -1
+) -> int:
+    """Runs a manager until it is signalled; the exit code. In the foreground it logs to standard error."""
+    report = _Readiness(ready_fd)
+    os.umask(0o077)
+    nova: Nova | None = None
+    try:
+        from nova.bootstrap import build
+        from nova.config import ensure_home, load_settings
+
+        settings = load_settings()
+        nova = build(settings, grouped=True)
+        ensure_home(settings)
+        configure_logging(nova, foreground=foreground)
+        manager = build_manager(nova, department or _default_department(nova), autonomous_s)
+        _raise_file_limit()
+        _obey_signals(manager)
+        manager.run(report.ready)
+    except NovaError as problem:
+        log.error("manager_failed", extra={"action": "manager_failed", "error": problem.message})
+        if not report.failed(problem):
+            print(f"nova: {problem.message}", *([problem.hint] if problem.hint else []), sep="\n", file=sys.stderr)
+        return problem.exit_code
+    except Exception as problem:
+        log.exception("manager_failed", extra={"action": "manager_failed"})
+        report.failed(NovaError(f"the manager could not start: {type(problem).__name__}: {problem}"))
+        return 1
+    finally:
+        if nova is not None:
+            nova.close()
+        logging.shutdown()
+    return 0
+
+
+def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> WorkerManager:
+    """A manager over the parts of `nova`, with its chores."""
+    from workers.manager import WorkerManager
+
+    return WorkerManager(
+        nova.fleet,
+        nova.ledger,
+        manager_settings(nova, department),
+        nova.clock,
+        alerts=nova.alerts,
+        platforms=nova.platforms,
+        tasks=periodic_tasks(nova, autonomous_s),
+    )
+
+
+def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
+    from workers.agents.registry import resolver
+
+    from nova.money import Money
+    from workers.enforcement import CrashPolicy
+    from workers.manager import ManagerSettings
+
+    settings = nova.settings
+    return ManagerSettings(
+        home=settings.nova_home,
+        run_dir=settings.run_dir,
+        logs_dir=settings.logs_dir,
+        agents=resolver(settings.nova_home),
+        default_daily=Money.of(settings.max_daily_budget, settings.nova_currency),
+        department=department,
+        crash_policy=CrashPolicy(
+            max_crashes=settings.worker_max_crashes,
+            cooldown=timedelta(seconds=settings.worker_crash_cooldown),
+            auto_restart=settings.worker_auto_restart,
+        ),
+    )
+
+
+def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
+    """The sync of the platforms that have a key, and the autonomous cycle where it was asked for."""
+    from workers.housekeeping import PeriodicTask
+
+    tasks = []
+    if nova.settings.stripe_api_key is not None:
+        tasks.append(PeriodicTask("sync", SYNC_EVERY_S, lambda: _sync(nova), first_s=2.0))
+    if autonomous_s is not None:
+        tasks.append(PeriodicTask("cycle", autonomous_s, lambda: _cycle(nova), first_s=min(5.0, autonomous_s)))
+    return tasks
+
+
+def _sync(nova: Nova) -> None:
+    from nova.revenue.sync import sync_all
+
+    sync_all(nova)
+
+
+def _cycle(nova: Nova) -> None:
+    from nova.autonomous.cycle import run_cycle
+
+    run_cycle(nova)
+
+
+def configure_logging(nova: Nova, *, foreground: bool) -> None:
+    """To NOVA_HOME/logs/manager.log, which rotates, or to standard error."""
+    from workers.logging_setup import configure
+
+    settings = nova.settings
+    path = None if foreground else settings.logs_dir / "manager.log"
+    configure(settings.nova_log_level, settings.nova_log_format, path)
+
+
+class _Readiness:
+    """Tells who started this process that it is up, or why not: one JSON line on a descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+
+    def ready(self) -> None:
+        log.info("manager_ready", extra={"action": "manager_ready", "pid": os.getpid()})
+        self._say({"pid": os.getpid()})
+
+    def failed(self, problem: NovaError) -> bool:
+        """False when nobody listens."""
+        return self._say({"error": {"code": problem.exit_code, "message": problem.message, "hint": problem.hint}})
+
+    def _say(self, body: dict[str, object]) -> bool:
+        if self._fd < 0:
+            return False
+        fd, self._fd = self._fd, -1
+        try:
+            os.write(fd, json.dumps(body).encode() + b"\n")
+            os.close(fd)
+        except OSError:
+            return False
+        return True
+
+
+def _default_department(nova: Nova) -> str:
+    department = nova.settings.worker_department
+    return "" if department == "all" else department
+
+
+def _obey_signals(manager: WorkerManager) -> None:
+    """A handler only asks; the loop acts."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        manager.ask_to_stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _raise_file_limit() -> None:
+    """A running command takes four descriptors, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _leave(code: int) -> None:
+    """Threads of agents that do not end must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main())
