@@ -1,215 +1,212 @@
-"""Which agents there are: those that ship, files in NOVA_HOME/agents, packages' entry points, any module:Class."""
+"""What can be deployed: the agents that ship, the files of NOVA_HOME/agents, what packages publish, and any module:Class."""
 
 from __future__ import annotations
 
-import inspect
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.errors import NotFound, NovaError, UsageProblem
-from workers.agents.python import load_target
-from workers.base_worker import BaseWorker
+from workers.agents.configuration import ConfigField, checked, fields_of
+from workers.agents.sources import line_of, only_worker, workers_in
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from importlib.metadata import EntryPoint
+
+    from workers.base_worker import BaseWorker
 
 GROUP = "nova.agents"
+ALIASES = {"scraper": "scraper_agent"}
 PYTHON = "python"
-_SHIPPED = {
-    "shell": ("workers.agents.shell:Shell", "Runs a command; its output lines tell what it spends and earns."),
-    PYTHON: ("", "Runs a class of yours: target=module:Class and the class's own settings."),
-    "scraper_agent": (
-        "workers.agents.scraper:ScraperAgent",
-        "Turns pages into rows of a CSV or JSONL file, on a schedule.",
-    ),
-}
-_ALIASES = {"scraper": "scraper_agent"}
+BUILT_IN = {"shell": "shell.py:Shell", PYTHON: "", "scraper_agent": "scraper.py:Scraper"}
+_PYTHON_SUMMARY = "Runs a class of your own: target=package.module:Class, and the settings of that class."
 
-Resolver = Callable[[str, Mapping[str, Any]], tuple[type[BaseWorker], Any]]
+Resolver = Callable[[str, Mapping[str, Any]], "tuple[type[BaseWorker], Any]"]
+
+
+class HasHome(Protocol):
+    @property
+    def nova_home(self) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An agent and where it comes from; `load` imports it."""
+class AgentInfo:
+    """An agent as far as it can be told without running it. `error` says why it cannot be deployed."""
 
     name: str
     source: str
+    summary: str
     load: Callable[[], type[BaseWorker]]
+    error: str | None = None
+
+
+def find(agent: str, home: Path) -> AgentInfo:
+    """By name, by `module:Class`, or by `file.py:Class` in NOVA_HOME/agents. Raises NotFound or UsageProblem."""
+    name = ALIASES.get(agent, agent)
+    if name in BUILT_IN:
+        return _built_in(name)
+    if ":" in name:
+        return AgentInfo(name, "module", "", lambda: _target(name, home))
+    path = _folder(home) / f"{name}.py"
+    if name.isidentifier() and path.is_file():
+        return _of_file(path)
+    for entry in _entries():
+        if entry.name == name:
+            return _of_entry(entry)
+    near = difflib.get_close_matches(name, [one.name for one in everything(home)], n=1)
+    hint = f"did you mean {near[0]}?" if near else "`nova agents list` shows them; `nova agents new` writes one"
+    raise NotFound(f"no agent is called {agent!r}", hint=hint)
+
+
+def everything(home: Path) -> list[AgentInfo]:
+    """Every agent that has a name. One that is broken is listed with its error. None is imported."""
+    found = {name: _built_in(name) for name in BUILT_IN}
+    folder = _folder(home)
+    for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
+        if path.stem.isidentifier() and not path.stem.startswith("_"):
+            found.setdefault(path.stem, _listed(path))
+    for entry in _entries():
+        found.setdefault(entry.name, _of_entry(entry))
+    return list(found.values())
+
+
+def names(settings: HasHome) -> list[str]:
+    return [one.name for one in everything(settings.nova_home)]
+
+
+def load(agent: str, config: Mapping[str, Any], home: Path) -> tuple[type[BaseWorker], Mapping[str, Any]]:
+    """The class behind an agent, and the part of the configuration that is for the class. Runs the author's code."""
+    if agent != PYTHON:
+        return find(agent, home).load(), config
+    target = config.get("target")
+    if not isinstance(target, str) or not target:
+        raise UsageProblem("the agent python needs a target", hint="--set target=package.module:Class")
+    return _target(target, home), {key: value for key, value in config.items() if key != "target"}
 
 
 def resolver(home: Path) -> Resolver:
-    """From an agent's name and a configuration to its class and the validated configuration.
-
-    Raises NotFound for an unknown agent, UsageProblem naming every wrong setting.
-    """
+    """What a manager asks for the class of a deployment and its `ctx.config`."""
 
     def resolve(agent: str, config: Mapping[str, Any]) -> tuple[type[BaseWorker], Any]:
-        settings = dict(config)
-        if agent == PYTHON:
-            target = settings.pop("target", None)
-            if not isinstance(target, str):
-                raise UsageProblem("the python agent needs a target", hint="--set target=package.module:Class")
-            worker = load_target(target, _folder(home))
-        else:
-            worker = find(agent, home).load()
-        return worker, validated(agent, worker, settings)
+        worker, own = load(agent, config, home)
+        return worker, checked(agent, worker, own, strict=False)
 
     return resolve
 
 
-def find(agent: str, home: Path) -> Found:
-    """Raises NotFound."""
-    name = _ALIASES.get(agent, agent)
-    if ":" in name:
-        return Found(name, "module", lambda: load_target(name, _folder(home)))
-    found = next((one for one in _all(home) if one.name == name), None)
-    if found is None:
-        raise NotFound(
-            f"there is no agent {agent!r}",
-            hint="`nova agents list` shows what there is; a class of yours is package.module:Class",
-        )
-    return found
-
-
-def names(home: Path) -> list[str]:
-    return [found.name for found in _all(home)]
-
-
-def validated(agent: str, worker: type[BaseWorker], config: Mapping[str, Any]) -> Any:
-    """The class's `Config` made of `config`, or a plain mapping where it declares none. Raises UsageProblem."""
-    model = worker.Config
-    if model is None:
-        return dict(config)
-    from pydantic import ValidationError
-
-    known = _keys(model)
-    unknown = [] if model.model_config.get("extra") == "allow" else [key for key in config if key not in known]
-    if unknown:
-        said = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise UsageProblem(f"{agent} has no setting {', '.join(unknown)}", hint=said)
-    try:
-        return model.model_validate(dict(config))
-    except ValidationError as problem:
-        wrong = [_wrong(error) for error in problem.errors(include_url=False, include_input=False)]
-        raise UsageProblem(
-            f"the configuration of {agent} is wrong: {'; '.join(wrong)}",
-            hint=f"nova agents show {agent} lists its settings",
-        ) from None
-
-
 def describe_all(home: Path) -> list[dict[str, Any]]:
-    """One row an agent; what cannot be imported says why."""
-    return [_row(found) for found in _all(home)]
+    """Without importing any of them."""
+    listed = []
+    for one in everything(home):
+        told = {"name": one.name, "source": one.source, "help": one.summary}
+        listed.append(told if one.error is None else {**told, "error": one.error})
+    return listed
 
 
 def describe(agent: str, home: Path) -> dict[str, Any]:
-    """An agent with the settings it takes. Raises NotFound, UsageProblem where it cannot be imported."""
-    if agent == PYTHON:
-        target = {"name": "target", "type": "str", "required": True, "default": None, "help": "package.module:Class"}
-        return {"name": PYTHON, "source": "nova", "help": _SHIPPED[PYTHON][1], "scalable": True, "config": [target]}
-    found = find(agent, home)
-    worker = found.load()
-    return {
-        "name": found.name,
-        "source": found.source,
-        "help": _help(worker),
-        "scalable": worker.scalable,
-        "tunables": {key: list(values) for key, values in worker.tunables.items()},
-        "config": list(_settings(worker.Config)) if worker.Config is not None else [],
-    }
+    """An agent with the settings it takes; its code is imported for that."""
+    info = find(agent, home)
+    if info.name == PYTHON:
+        target = ConfigField(
+            "target", "str", True, None, "package.module:Class; the class's own settings stand beside it"
+        )
+        return {**_told(info), "scalable": True, "tunables": {}, "config": [asdict(target)]}
+    worker = info.load()
+    tunables = {name: list(values) for name, values in worker.tunables.items()}
+    described = _told(info) if info.summary else {**_told(info), "help": _first_line(worker)}
+    fields = [asdict(field) for field in fields_of(worker)]
+    return {**described, "scalable": worker.scalable, "tunables": tunables, "config": fields}
 
 
-def _all(home: Path) -> Iterator[Found]:
-    for name, (target, _) in _SHIPPED.items():
-        yield Found(name, "nova", _loader(target, home))
-    for path in sorted(_folder(home).glob("*.py")) if _folder(home).is_dir() else []:
-        if not path.name.startswith("_"):
-            yield Found(path.stem, str(path), lambda path=path: _only_class(path, home))  # type: ignore[misc]
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=GROUP):
-        package = entry.dist.name if entry.dist else entry.value
-        yield Found(entry.name, package, _loader(entry.value, home))
+def _told(info: AgentInfo) -> dict[str, Any]:
+    return {"name": info.name, "source": info.source, "help": info.summary}
 
 
-def _loader(target: str, home: Path) -> Callable[[], type[BaseWorker]]:
-    def load() -> type[BaseWorker]:
-        if not target:
-            raise UsageProblem("the python agent needs a target", hint="--set target=package.module:Class")
-        return load_target(target, _folder(home))
+def _built_in(name: str) -> AgentInfo:
+    place = BUILT_IN[name]
+    if not place:
+        return AgentInfo(name, "nova", _PYTHON_SUMMARY, _no_target)
+    file, _, worker = place.partition(":")
+    path = Path(__file__).with_name(file)
+    summary = next(found.summary for found in workers_in(path) if found.name == worker)
+    return AgentInfo(name, "nova", summary, lambda: _imported(path.stem, worker))
 
-    return load
+
+def _imported(module: str, worker: str) -> type[BaseWorker]:
+    from importlib import import_module
+
+    found: type[BaseWorker] = getattr(import_module(f"workers.agents.{module}"), worker)
+    return found
 
 
-def _only_class(path: Path, home: Path) -> type[BaseWorker]:
-    """The worker that a file defines, and not those it imports."""
-    from workers.agents.python import load_file
+def _no_target() -> type[BaseWorker]:
+    raise UsageProblem("the agent python needs a target", hint="--set target=package.module:Class")
 
+
+def _listed(path: Path) -> AgentInfo:
     try:
-        module = load_file(str(path), _folder(home))
-    except UsageProblem as problem:
-        raise _placed(problem, path) from problem
-    own = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, BaseWorker) and value.__module__ == module.__name__
-    ]
-    if len(own) != 1:
-        hint = f"name one: {path.name}:Class" if own else "derive one from workers.BaseWorker"
-        raise UsageProblem(f"{path} defines {len(own)} workers, not one", hint=hint)
-    return own[0]
-
-
-def _placed(problem: UsageProblem, path: Path) -> UsageProblem:
-    """With the line of the operator's file where it went wrong."""
-    cause = problem.__cause__
-    if isinstance(cause, SyntaxError):
-        return UsageProblem(f"{problem.message} (line {cause.lineno})", hint=problem.hint)
-    frames = traceback.extract_tb(cause.__traceback__) if cause else []
-    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
-    return UsageProblem(f"{problem.message} (line {line})" if line else problem.message, hint=problem.hint)
-
-
-def _row(found: Found) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": found.name, "source": found.source, "help": None}
-    if found.source == "nova":
-        return {**row, "help": _SHIPPED[found.name][1]}
-    try:
-        return {**row, "help": _help(found.load())}
+        return _of_file(path)
     except NovaError as problem:
-        return {**row, "error": problem.message}
+        error = problem.message
+
+        def refuse() -> type[BaseWorker]:
+            raise UsageProblem(error)
+
+        return AgentInfo(path.stem, str(path), "", refuse, error)
 
 
-def _help(worker: type[BaseWorker]) -> str:
-    return (inspect.getdoc(worker) or "").partition("\n")[0]
+def _of_file(path: Path) -> AgentInfo:
+    found = only_worker(path)
+    return AgentInfo(path.stem, str(path), found.summary, lambda: _target(f"{path}:{found.name}", path.parent.parent))
 
 
-def _settings(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
-    for name, field in model.model_fields.items():
-        required = field.is_required()
-        yield {
-            "name": field.alias or name,
-            "type": str(field.annotation).replace("typing.", "")
-            if not inspect.isclass(field.annotation)
-            else field.annotation.__name__,
-            "required": required,
-            "default": None if required else field.get_default(call_default_factory=True),
-            "help": field.description,
-        }
+def _of_entry(entry: EntryPoint) -> AgentInfo:
+    package = entry.dist.metadata if entry.dist is not None else None
+    source = f"package {package['Name']}" if package is not None else "package"
+    return AgentInfo(entry.name, source, (package.get("Summary") or "") if package else "", lambda: _loaded(entry))
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _loaded(entry: EntryPoint) -> type[BaseWorker]:
+    from workers.base_worker import BaseWorker
+
+    try:
+        found = entry.load()
+    except Exception as problem:
+        words = f"{type(problem).__name__}: {problem}"
+        raise UsageProblem(f"the agent {entry.name} ({entry.value}) cannot be loaded: {words}") from problem
+    if not isinstance(found, type) or not issubclass(found, BaseWorker):
+        raise UsageProblem(f"the agent {entry.name} ({entry.value}) is not a worker")
+    return found
 
 
-def _wrong(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {said[:1].lower()}{said[1:]}" if place else said
+def _target(target: str, home: Path) -> type[BaseWorker]:
+    """An error in the author's file is told with its line."""
+    from workers.agents.python import load_target
+
+    try:
+        return load_target(target, _folder(home))
+    except UsageProblem as problem:
+        path = (_folder(home) / target.rpartition(":")[0]).resolve()
+        line = line_of(problem.__cause__, path) if problem.__cause__ is not None else None
+        if line is None:
+            raise
+        raise UsageProblem(f"{problem.message} (line {line})", hint=problem.hint) from problem.__cause__
+    except SystemExit as left:
+        raise UsageProblem(f"{target} ends the process when it is imported") from left
+
+
+def _first_line(worker: type[BaseWorker]) -> str:
+    lines = (worker.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""
 
 
 def _folder(home: Path) -> Path:
     return home / "agents"
+
+
+def _entries() -> list[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
