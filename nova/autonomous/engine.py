@@ -186,7 +186,7 @@ def _kill(case: _Case) -> Decision | None:
 
 def _undo_step(case: _Case) -> Decision | None:
     step, policy = case.evidence.last_step, case.policy
-    if step is None or unmatured(step, policy) or case.evidence.replicas <= max(step.from_replicas, 1):
+    if step is None or unmatured(step, policy) or case.evidence.replicas != step.to_replicas:
         return None
     gained = marginal_roi(case.evidence, policy)
     if gained is None or gained.high >= policy.min_roi:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from nova.autonomous.interval import Bounds, Takings, net_bounds
+from nova.autonomous.interval import NOTHING, Bounds, Takings, net_bounds
 from nova.clock import iso
 from nova.money import MICROS, Money, roi_percent
 
@@ -25,8 +25,8 @@ class Window:
     succeeded: int = 0
     failed: int = 0
     interrupted: int = 0
-    sales: Takings = Takings()
-    returns: Takings = Takings()
+    sales: Takings = NOTHING
+    returns: Takings = NOTHING
     fees: float = 0.0
 
     @property

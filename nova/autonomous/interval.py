@@ -42,6 +42,9 @@ class Takings:
         return self.peaks[0] if self.peaks else 0.0
 
 
+NOTHING = Takings()
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """An estimate and what it is credibly not below and not above, each side with the confidence asked for."""
@@ -112,6 +115,6 @@ def _gamma(mean: float, variance: float, probability: float) -> float:
     """The quantile of the gamma distribution with this mean and variance (half a chi-squared, scaled)."""
     if mean <= 0 or variance <= 0:
         return 0.0
-    from scipy.special import gammaincinv  # type: ignore[import-untyped] # 0.2 s to import
+    from scipy.special import gammaincinv  # 0.2 s to import: only where something is decided
 
     return float(gammaincinv(mean * mean / variance, probability)) * variance / mean

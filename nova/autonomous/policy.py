@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -262,6 +262,3 @@ def _written(value: Any) -> str:
     if isinstance(value, frozenset):
         return ",".join(sorted(value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-assert set(KEYS) == {f.name for f in fields(Policy)} - {"version"}  # a key without a form could not be set

@@ -1,6 +1,7 @@
 """Fifty workers over sixty days with few sales that are paid late: bare thresholds against nova's engine.
 
-Run by hand: python tests/benchmarks/engine_simulation.py [SEEDS]. Everything is seeded; the table is what docs/deciding.md quotes.
+Run by hand: PYTHONPATH=. python tests/benchmarks/engine_simulation.py [SEEDS]. Everything is seeded, and the table is
+what docs/deciding.md quotes.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def nova(policy: Policy) -> Engine:
 
 
 def play(engine: Engine, seed: int) -> tuple[int, int, float, float]:
-    """How many workers above 150 % there were, how many of them were killed or sit paused, what was earned and what could be."""
+    """How many truly exceed 150 %, how many of these were ended or paused, what was earned and what could have been."""
     fleet, random = population(seed)
     for day in range(DAYS):
         for worker in fleet:
@@ -189,7 +190,9 @@ def main() -> None:
     engines["nova, lag 3d and window 14d"] = nova(
         Policy.from_overrides(defaults, {"attribution_lag": "3d", "window": "14d"})
     )
-    print(f"{WORKERS} workers, {DAYS} days, {len(seeds)} seeds; lost: ended or paused though the true ROI exceeds 150 %")
+    print(
+        f"{WORKERS} workers, {DAYS} days, {len(seeds)} seeds; lost: ended or paused though the true ROI exceeds 150 %"
+    )
     print(f"{'':30}{'good':>6}{'lost':>6}{'':>7}{'profit kept':>14}")
     for name, engine in engines.items():
         good, lost, earned, best = np.sum([play(engine, seed) for seed in seeds], axis=0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -107,6 +108,10 @@ def test_an_unknown_key_is_refused_with_the_known_ones(given: Any) -> None:
 def test_thresholds_out_of_order_are_refused(given: Any) -> None:
     with pytest.raises(UsageProblem, match=r"kill_roi 200, min_roi 150 and scale_roi 300"):
         given.policy(kill_roi="200")
+
+
+def test_every_field_of_the_policy_can_be_set() -> None:
+    assert set(KEYS) == {field.name for field in fields(Policy)} - {"version"}
 
 
 def test_pairs_are_split_at_the_first_equals_sign() -> None:

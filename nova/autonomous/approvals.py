@@ -1,0 +1,86 @@
+"""A person's word on what waits for one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from nova.autonomous.decision import Decision
+from nova.autonomous.engine import decide
+from nova.autonomous.execute import execute
+from nova.autonomous.office import Office, cycle_lock, look, policy_of
+from nova.autonomous.records import ENGINE, decision_in, shown
+from nova.clock import iso
+from nova.errors import Refused
+from nova.ledger.decisions import DecisionRecord
+from nova.money import Money
+
+_WAIT_S = 10.0  # an approval waits for a cycle that is under way
+_AGAIN = "`nova autonomous run` proposes what is right now"
+
+
+def approvals(nova: Office) -> dict[str, Any]:
+    """What waits for a person, the oldest first."""
+    now = nova.clock.now()
+    waiting = nova.ledger.decisions.by_state("pending")
+    return {"approvals": [{**shown(one), "created_at": iso(one.at)} for one in waiting if not _expired(one, now)]}
+
+
+def approve(nova: Office, id: str, by: str, note: str | None = None) -> DecisionRecord:
+    """Executes a waiting decision at once, if deciding now gives the same again and at no higher cost.
+
+    Raises NotFound, Refused (not pending, expired, drifted) and LockHeld.
+    """
+    with cycle_lock(nova, _WAIT_S):
+        record = _waiting(nova, id)
+        now, snapshot = nova.clock.now(), nova.fleet.snapshot()
+        policy = policy_of(nova, snapshot)
+        meant = decision_in(record, policy.currency)
+        if meant.hash != record.body["hash"]:
+            raise Refused(f"the decision {id} is not what was proposed: its record was changed")
+        found = {evidence.worker: evidence for evidence in look(nova, snapshot, policy, now).evidence}
+        if record.worker not in found:
+            raise Refused(f"{record.worker} is not there any more", hint=_AGAIN)
+        _refuse_drift(meant, decide(found[record.worker], policy, now), _amount(record, policy.currency))
+        approved = nova.ledger.decisions.transition(id, ("pending",), "approved", by, note=note, at=now)
+        return execute(nova, approved, snapshot.deployments[record.worker], by)
+
+
+def reject(nova: Office, id: str, by: str, note: str | None = None) -> DecisionRecord:
+    """The same proposal stays silent for a while. Raises NotFound and Refused."""
+    _waiting(nova, id)
+    return nova.ledger.decisions.transition(id, ("pending",), "rejected", by, note=note, at=nova.clock.now())
+
+
+def _waiting(nova: Office, id: str) -> DecisionRecord:
+    record, now = nova.ledger.decisions.get(id), nova.clock.now()
+    if record.state == "pending" and _expired(record, now):
+        record = nova.ledger.decisions.transition(id, ("pending",), "expired", ENGINE, at=now)
+    if record.state != "pending":
+        raise Refused(f"the decision {id} is {record.state}: only what is pending can be decided", hint=_AGAIN)
+    return record
+
+
+def _expired(record: DecisionRecord, now: datetime) -> bool:
+    return record.expires_at is not None and record.expires_at <= now
+
+
+def _amount(record: DecisionRecord, currency: str) -> Money:
+    return Money.parse(str(record.body["approve_up_to"]), currency)
+
+
+def _refuse_drift(meant: Decision, found: Decision, amount: Money) -> None:
+    if found.kind is not meant.kind:
+        raise Refused(f"deciding now gives {found.kind} instead of {meant.kind}: {found.reason}", hint=_AGAIN)
+    if found.fingerprint != meant.fingerprint:
+        raise Refused(
+            f"deciding now gives {found.from_replicas} to {found.to_replicas} replicas "
+            f"instead of {meant.from_replicas} to {meant.to_replicas}",
+            hint=_AGAIN,
+        )
+    if found.daily_cost_impact > amount:
+        raise Refused(
+            f"it would now add {found.daily_cost_impact.rounded()} {amount.currency} a day, "
+            f"more than the {amount.rounded()} that was proposed",
+            hint=_AGAIN,
+        )

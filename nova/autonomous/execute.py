@@ -1,0 +1,113 @@
+"""Carries decisions out: one absolute write to the fleet, between the record of the intent and that of the deed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from nova.autonomous.decision import Kind
+from nova.autonomous.office import Office
+from nova.autonomous.records import ENGINE
+from nova.errors import NovaError, RevisionConflict
+from nova.ledger.decisions import DecisionRecord
+
+if TYPE_CHECKING:
+    from nova.fleet.documents import Deployment, FleetSnapshot
+    from nova.fleet.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+
+def execute(nova: Office, record: DecisionRecord, deployment: Deployment, actor: str = ENGINE) -> DecisionRecord:
+    """Of an `approved` record; returns it as executed, or as superseded or failed with the reason.
+
+    `deployment` is what was decided on: when it was changed since, nothing is done.
+    """
+    at = nova.clock.now()
+    try:
+        apply_to_fleet(nova.fleet, record, deployment, at)
+    except RevisionConflict:
+        return _close(nova, record, "superseded", actor, "the deployment was changed meanwhile")
+    except NovaError as problem:
+        log.error(
+            "decision_failed", extra={"action": "decision_failed", "decision": record.id, "error": problem.message}
+        )
+        return _close(nova, record, "failed", actor, problem.message)
+    return _close(nova, record, "executed", actor, None)
+
+
+def apply_to_fleet(fleet: Fleet, record: DecisionRecord, deployment: Deployment, at: datetime) -> None:
+    """The write itself: absolute, so that repeating it changes nothing. Raises RevisionConflict."""
+    from nova.fleet.documents import Step
+
+    name, revision = deployment.name, deployment.revision
+    replicas = int(record.body["to_replicas"])
+    match Kind(record.kind):
+        case Kind.KILL:
+            fleet.kill(name, expected_revision=revision)
+        case Kind.PAUSE:
+            fleet.pause(name, "roi", expected_revision=revision)
+        case Kind.SCALE_UP | Kind.SCALE_DOWN:
+            step = Step(at, deployment.replicas, replicas, record.id)
+            fleet.scale(name, replicas, step=step, expected_revision=revision)
+        case Kind.RESUME:
+            fleet.change(name, lambda one: _running(one, replicas, at), revision)
+        case Kind.OPTIMIZE:
+            config, tried = tuned(deployment, record.body["change"])
+            fleet.configure(name, config, tried, expected_revision=revision)
+        case kind:
+            raise NovaError(f"nothing here carries out a {kind}")
+
+
+def _running(one: Deployment, replicas: int, at: datetime) -> Deployment:
+    return replace(
+        one, state="active", pause_reason=None, state_until=None, state_since=at, replicas=replicas, last_step=None
+    )
+
+
+def tuned(deployment: Deployment, change: Mapping[str, object]) -> tuple[dict[str, object], dict[str, list[object]]]:
+    """The configuration with the change, and what was tried including the value it leaves."""
+    key, value = str(change["key"]), change["value"]
+    tried = {name: list(values) for name, values in deployment.tried.items()}
+    for each in ([deployment.config[key]] if key in deployment.config else []) + [value]:
+        if each not in tried.setdefault(key, []):
+            tried[key].append(each)
+    return {**deployment.config, key: value}, tried
+
+
+def took_effect(record: DecisionRecord, deployment: Deployment | None) -> bool:
+    """Whether the fleet shows what the record meant to do."""
+    if deployment is None:
+        return False
+    to, change = record.body.get("to_replicas"), record.body.get("change")
+    match Kind(record.kind):
+        case Kind.KILL:
+            return deployment.state == "killed"
+        case Kind.PAUSE:
+            return deployment.state == "paused" and deployment.pause_reason == "roi"
+        case Kind.SCALE_UP | Kind.SCALE_DOWN:
+            return deployment.last_step is not None and deployment.last_step.decision == record.id
+        case Kind.RESUME:
+            return deployment.state == "active" and deployment.replicas == to
+        case Kind.OPTIMIZE:
+            return change is not None and deployment.config.get(change["key"]) == change["value"]
+    return False
+
+
+def finish_leftovers(nova: Office, snapshot: FleetSnapshot) -> None:
+    """What a cycle that was cut short meant to do: done where the fleet shows it, else superseded and decided anew."""
+    for record in nova.ledger.decisions.by_state("approved"):
+        done = took_effect(record, snapshot.deployments.get(record.worker))
+        note = None if done else "it was cut short before it changed the fleet"
+        _close(nova, record, "executed" if done else "superseded", ENGINE, note)
+        log.warning("leftover_closed", extra={"action": "leftover_closed", "decision": record.id, "done": done})
+
+
+def _close(nova: Office, record: DecisionRecord, state: str, actor: str, note: str | None) -> DecisionRecord:
+    changes = {"outcome": note} if note else None
+    return nova.ledger.decisions.transition(
+        record.id, ("approved",), state, actor, note=note, changes=changes, at=nova.clock.now()
+    )

@@ -1,0 +1,128 @@
+"""What was decided and why: history, the explanation of one decision, and where the engine stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from nova.autonomous.office import Office, is_enabled, look, policy_of
+from nova.autonomous.records import shown
+from nova.clock import format_duration, iso
+from nova.ledger.decisions import DecisionRecord
+
+
+def status(nova: Office) -> dict[str, Any]:
+    snapshot = nova.fleet.snapshot()
+    policy, now = policy_of(nova, snapshot), nova.clock.now()
+    last = nova.ledger.decisions.last_cycle()
+    waiting = nova.ledger.decisions.by_state("pending")
+    return {
+        "enabled": is_enabled(nova, snapshot),
+        "policy_version": policy.version,
+        "currency": policy.currency,
+        "policy": policy.to_json(),
+        "budget": look(nova, snapshot, policy, now).budget.to_json(),
+        "pending": sum(one.expires_at is None or one.expires_at > now for one in waiting),
+        "last_cycle": None
+        if last is None
+        else {
+            "cycle": last.id,
+            "at": iso(last.at),
+            "evaluated": last.evaluated,
+            "decisions": last.body.get("decisions", 0),
+            "dry_run": last.dry_run,
+        },
+    }
+
+
+def history(
+    nova: Office, worker: str | None = None, since: datetime | None = None, limit: int | None = None
+) -> dict[str, Any]:
+    """Decisions and enforcement, newest first."""
+    return {"decisions": [shown(one) for one in nova.ledger.decisions.history(worker, since, limit=limit)]}
+
+
+def explained(nova: Office, id: str) -> dict[str, Any]:
+    """A decision with the evidence it was made on, the policy and its version. Raises NotFound."""
+    record = nova.ledger.decisions.get(id)
+    names = ("policy_version", "policy", "evidence", "hash")
+    return {**shown(record), "cycle": record.cycle, **{name: record.body.get(name) for name in names}}
+
+
+def explain(nova: Office, id: str) -> str:
+    """The same in words."""
+    return words(nova.ledger.decisions.get(id))
+
+
+def words(record: DecisionRecord) -> str:
+    body = record.body
+    lines = [
+        f"{record.id}: {record.kind} of {record.worker}, {record.state}",
+        "",
+        f"when      {iso(record.at)}, by {record.actor}" + (f" in cycle {record.cycle}" if record.cycle else ""),
+        f"rule      {record.rule}",
+        f"because   {record.reason}",
+    ]
+    if body.get("from_replicas") is not None:
+        lines.append(f"replicas  {body['from_replicas']} to {body['to_replicas']}")
+    if body.get("daily_cost_impact") is not None:
+        lines.append(f"cost      {body['daily_cost_impact']} a day, risk {body.get('risk')}")
+    lines += _approval(record)
+    if body.get("evidence"):
+        lines += ["", *_evidence(body["evidence"])]
+    if body.get("policy"):
+        lines += ["", *_policy(body["policy"], body.get("policy_version"))]
+    return "\n".join(lines) + "\n"
+
+
+def _approval(record: DecisionRecord) -> list[str]:
+    body, lines = record.body, []
+    if body.get("approve_up_to"):
+        until = f" until {iso(record.expires_at)}" if record.expires_at else ""
+        lines.append(f"approval  needed, for at most {body['approve_up_to']} a day{until}")
+    if body.get("decided_by"):
+        note = f": {body['note']}" if body.get("note") else ""
+        lines.append(f"decided   by {body['decided_by']} at {body.get('decided_at')}{note}")
+    if body.get("outcome"):
+        lines.append(f"outcome   {body['outcome']}")
+    return lines
+
+
+def _evidence(seen: dict[str, Any]) -> list[str]:
+    window = seen["window"]
+    lines = [
+        f"It saw, from {window['start']} until {window['end']}:",
+        (
+            f"  runs      {window['runs']} ({window['succeeded']} succeeded, {window['failed']} failed, "
+            f"{window['interrupted']} interrupted)"
+        ),
+        f"  cost      {window['cost']} ({seen['spend_per_replica_day']} a replica and day)",
+        (
+            f"  revenue   {window['revenue']} net, from {window['sales']} sales and {window['returns']} returns; "
+            f"the largest sale {window['largest_sale']:g}"
+        ),
+    ]
+    if seen["sale_size"]:
+        size = seen["sale_size"]
+        lines.append(f"  one sale  {size['amount']:g}, known from {size['known_from']} sales")
+    if seen["last_step"]:
+        step = seen["last_step"]
+        lines.append(f"  last step {step['from_replicas']} to {step['to_replicas']} replicas at {step['at']}")
+    if seen["stale"]:
+        lines.append(f"  stale     {', '.join(seen['stale'])}")
+    lines.append(f"  budget    {seen['budget_left']} left a day ({seen['budget_scope']})")
+    return lines
+
+
+def _policy(policy: dict[str, Any], version: Any) -> list[str]:
+    return [
+        (
+            f"Policy version {version}: kill below {policy['kill_roi']} %, "
+            f"improve or pause below {policy['min_roi']} %, scale above {policy['scale_roi']} %,"
+        ),
+        (
+            f"each with {policy['confidence']:.0%} confidence over {format_duration(policy['window'])}; at least "
+            f"{policy['min_runs']} runs and {policy['min_success_rate']} % success;"
+        ),
+        f"a person decides above {policy['require_approval_above']} a day.",
+    ]
