@@ -14,10 +14,9 @@ def worker_names(incomplete: str) -> list[str]:
 
 
 def agent_names(incomplete: str) -> list[str]:
-    from workers.agents import registry
-
     try:
         from nova.cli.session import session
+        from workers.agents import registry
 
         with session() as nova:
             return [name for name in registry.names(nova.settings) if name.startswith(incomplete)]

@@ -35,7 +35,7 @@ def _write_help(text: str, formatter: Any) -> None:
 
 
 def as_flag(option: Any) -> Any:
-    """Without a default of its own a flag's None would be turned into a bool by pydantic, which takes long to import."""
+    """Without a default of its own a flag's None is turned into a bool by pydantic, which takes long to import."""
     if option is not None:
         option.default = False
     return option

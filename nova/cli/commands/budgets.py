@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,11 @@ from nova.cli import render
 from nova.cli.output import Column, emit, line, table
 from nova.cli.params import AsJson, By, person
 from nova.cli.session import session
+
+if TYPE_CHECKING:
+    from nova.bootstrap import Nova
+    from nova.ledger.budgets import Usage
+    from nova.money import Money
 
 Scope = Annotated[str, typer.Argument(metavar="SCOPE", help="fleet, department:D or worker:NAME.")]
 
@@ -20,10 +25,8 @@ def list_budgets(json: AsJson = False) -> None:
     Example:
       nova budgets list
     """
-    from workers.budgets import budgets_document
-
     with session() as nova:
-        document = budgets_document(nova)
+        document = _document(nova)
     if json:
         emit(document)
         return
@@ -34,6 +37,24 @@ def list_budgets(json: AsJson = False) -> None:
         *(Column(head, right=True) for head in ("limit", "spent", "reserved", "used")),
     )
     table(columns, [_row(row, currency) for row in document["budgets"]])
+
+
+def _document(nova: Nova) -> dict[str, Any]:
+    snapshot = nova.fleet.snapshot()
+    limits = [("fleet", "day", nova.policy(snapshot).max_daily_budget)]
+    limits += [(one.scope, one.per, one.limit) for one in snapshot.budgets]
+    for deployment in snapshot.deployments.values():
+        limits += [(f"worker:{deployment.name}", one.per, one.limit) for one in deployment.budget]
+    counted = [(scope, per) for scope, per, _ in limits if per != "run"]
+    usages = nova.ledger.budgets.usages(counted, nova.clock.now())
+    rows = [_usage(scope, per, limit, usages.get((scope, per))) for scope, per, limit in limits]
+    return {"currency": snapshot.currency, "budgets": rows}
+
+
+def _usage(scope: str, per: str, limit: Money, used: Usage | None) -> dict[str, Any]:
+    """A limit per run bounds each run by itself: there is no sum to show."""
+    spent, reserved = (str(used.spent), str(used.reserved)) if used else (None, None)
+    return {"scope": scope, "per": per, "limit": str(limit), "spent": spent, "reserved": reserved}
 
 
 def _row(row: dict[str, Any], currency: str) -> list[str]:
@@ -62,10 +83,12 @@ def set_budget(
     Example:
       nova budgets set department:sales 50/day
     """
-    from workers.budgets import set_budget as change
+    from nova.fleet.documents import BudgetLimit
+    from workers.deployments import set_budget as change
 
     with session() as nova:
-        done = change(nova, scope, limit, by=person(by))
+        asked = BudgetLimit.parse(limit, nova.settings.nova_currency)
+        done = change(nova, scope, asked.per, asked.limit, by=person(by))
     if json:
         emit({"scope": done.scope, "per": done.per, "limit": done.limit})
     else:
@@ -85,12 +108,11 @@ def remove(
     Example:
       nova budgets remove department:sales day
     """
-    from workers.budgets import remove_budget
+    from workers.deployments import remove_budget
 
     with session() as nova:
-        gone = remove_budget(nova, scope, per, by=person(by))
+        removed = remove_budget(nova, scope, per, by=person(by))
     if json:
-        emit({"removed": [{"scope": row.scope, "per": row.per} for row in gone]})
+        emit({"scope": scope, "per": per, "removed": removed})
     else:
-        for row in gone:
-            line(f"{row.scope} has no limit per {row.per} any more")
+        line(f"{scope}: {render.count(removed, 'limit')} removed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,9 +70,8 @@ def deploy(
     Example:
       nova deploy sales shell --name mailer --every 15m --budget 5/day --set command='python3 ~/mailer.py'
     """
-    from workers.deployments import declare
-
     from nova.cli.agent_config import read_config
+    from workers.deployments import declare
 
     given = read_config(config, settings or [])
     with session() as nova:
@@ -98,7 +98,9 @@ def deploy(
 
 
 def declaration(deployment: Deployment) -> dict[str, Any]:
-    """As `deploy --json` shows it."""
+    """As `deploy --json` shows it; what looks like a secret in the configuration is masked."""
+    from workers.deployments import masked
+
     return {
         "name": deployment.name,
         "department": deployment.department,
@@ -110,12 +112,12 @@ def declaration(deployment: Deployment) -> dict[str, Any]:
         "every_s": deployment.every_s,
         "timeout_s": deployment.timeout_s,
         "budget": [{"per": limit.per, "limit": limit.limit} for limit in deployment.budget],
-        "config": deployment.config,
+        "config": masked(deployment.config),
         "revision": deployment.revision,
     }
 
 
-def _say(name: str, created: bool, changes: dict[str, tuple[Any, Any]]) -> None:
+def _say(name: str, created: bool, changes: Mapping[str, tuple[Any, Any]]) -> None:
     if created:
         line(f"{name} is deployed")
     elif not changes:
@@ -128,8 +130,12 @@ def _say(name: str, created: bool, changes: dict[str, tuple[Any, Any]]) -> None:
 
 def _short(value: Any) -> str:
     from nova.cli.output import plain
+    from workers.deployments import masked
 
-    return value if isinstance(value, str) else json_text.dumps(value, default=plain, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    shown = masked(value) if isinstance(value, Mapping) else value
+    return json_text.dumps(shown, default=plain, ensure_ascii=False)
 
 
 def _say_whether_it_runs() -> None:

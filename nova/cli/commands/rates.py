@@ -53,9 +53,7 @@ def list_rates(json: AsJson = False) -> None:
     with session() as nova:
         currency = nova.settings.nova_currency
         known = nova.ledger.rates.all()
-        lacking = sorted(
-            {amount.currency for sums in nova.ledger.reports.totals().values() for amount in sums.unconverted}
-        )
+        lacking = sorted({waiting.amount.currency for waiting in nova.ledger.reports.unconverted()})
     if json:
         rows = [{"currency": rate.currency, "rate": rate.rate, "at": rate.at, "by": rate.by} for rate in known]
         emit({"currency": currency, "rates": rows, "lacking": lacking})

@@ -1,0 +1,261 @@
+"""nova revenue sync|record|import|export|reconcile|attribute: money coming in, and whose it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nova.cli import render
+from nova.cli.commands.reports import Key, report_document
+from nova.cli.output import Column, emit, line, table
+from nova.cli.params import AsJson, At, By, Note, Since, Until, Worker, instant, person
+from nova.cli.progress import progress
+from nova.cli.session import session
+from nova.cli.terminal import note as say
+from nova.cli.terminal import printable
+
+_SHOWN = 20
+
+
+def sync(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PLATFORM]...", help="Such as stripe; all that have a key if left out."),
+    ] = None,
+    since: Since = None,
+    json: AsJson = False,
+) -> None:
+    """Fetch from the platforms what was sold, refunded and charged.
+
+    It goes on where the last sync ended, looks back a little, and books nothing twice. The manager does it every 15
+    minutes by itself.
+
+    Example:
+      nova revenue sync stripe
+    """
+    from nova.revenue.sync import sync as fetch
+
+    with session() as nova, progress("fetching", unit="records") as tick:
+        document = fetch(nova, sources or [], since=instant(since), progress=tick)
+    if json:
+        emit(document)
+        return
+    if not document["sources"]:
+        say("no platform has a key yet: nova init")
+        return
+    heads = ("fetched", "new", "attributed", "unattributed", "gross", "fees", "refunds", "net")
+    columns = (Column("source"), *(Column(head, right=True) for head in heads))
+    table(columns, [_source(row, document["currency"]) for row in document["sources"]])
+
+
+def _source(row: dict[str, Any], currency: str) -> list[str]:
+    counts = [f"{row[name]:,}" for name in ("fetched", "new", "attributed", "unattributed")]
+    return [
+        row["source"],
+        *counts,
+        *(render.money_text(row[name], currency) for name in ("gross", "fees", "refunds", "net")),
+    ]
+
+
+def record(
+    worker: Worker,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="12.34 or 12.34 EUR.")],
+    id: Annotated[str | None, typer.Option("--id", metavar="EXT", help="Its own id: the same id counts once.")] = None,
+    source: Annotated[str, typer.Option("--source", metavar="S", help="Where it comes from.")] = "manual",
+    at: At = None,
+    note: Note = None,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Book one sale by hand.
+
+    Example:
+      nova revenue record mailer 19.90 --id order-17
+    """
+    from nova.revenue.record import record_revenue
+
+    with session() as nova:
+        document = record_revenue(nova, worker, amount, id=id, source=source, at=instant(at), note=note, by=person(by))
+    if json:
+        emit(document)
+    else:
+        say_booked(document)
+
+
+def say_booked(document: dict[str, Any]) -> None:
+    amount = render.money_text(document["amount"], document["currency"])
+    words = f"{document['source']}/{document['id']}: {document['kind']} of {amount} for {document['worker']}"
+    line(words if document["new"] else f"{words}: booked before, nothing changed")
+
+
+def import_csv(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a head line.")],
+    source: Annotated[
+        str, typer.Option("--source", metavar="S", help="Where it comes from; with the id it is the key.")
+    ],
+    at_column: Annotated[str, typer.Option("--at-column", metavar="C", help="The column with the time or the day.")],
+    amount_column: Annotated[str, typer.Option("--amount-column", metavar="C", help="The column with the amount.")],
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id-column", metavar="C", help="The column with the id; else the row's content is its id."),
+    ] = None,
+    worker: Annotated[str | None, typer.Option("--worker", metavar="NAME", help="Whose all of it is.")] = None,
+    worker_column: Annotated[
+        str | None, typer.Option("--worker-column", metavar="C", help="The column that says whose.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", metavar="C", help="The currency of the amounts.")
+    ] = None,
+    date_format: Annotated[
+        str | None, typer.Option("--date-format", metavar="F", help="As strptime takes it, such as %d.%m.%Y.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Book nothing when one row is wrong.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Book the rows of a CSV file as revenue.
+
+    A wrong row is refused by its line number and the good ones land. The same file again adds nothing. Negative amounts
+    are booked as refunds.
+
+    Example:
+      nova revenue import sales.csv --source shop --at-column day --amount-column paid --id-column id --worker mailer
+    """
+    from nova.revenue.importer import import_csv as read
+
+    with session() as nova, progress("importing", file.stat().st_size, unit="bytes") as tick:
+        document = read(
+            nova,
+            file,
+            source=source,
+            at_column=at_column,
+            amount_column=amount_column,
+            id_column=id_column,
+            worker=worker,
+            worker_column=worker_column,
+            currency=currency,
+            date_format=date_format,
+            strict=strict,
+            progress=tick,
+        )
+        reporting = nova.settings.nova_currency
+    if json:
+        emit(document)
+        return
+    rejected = document["rejected"]
+    counts = f"{document['new']:,} new, {document['duplicate']:,} duplicate, {len(rejected):,} refused"
+    gross = render.money_text(document["gross"], reporting)
+    line(f"{render.count(document['rows'], 'row')} read: {counts}; gross {gross}")
+    for row in rejected[:_SHOWN]:
+        say(f"line {row['line']}: {printable(row['reason'])}")
+    if len(rejected) > _SHOWN:
+        say(f"... and {len(rejected) - _SHOWN:,} more; --json names them all")
+
+
+def export(
+    by: Key = "worker",
+    since: Since = None,
+    until: Until = None,
+    format: Annotated[str, typer.Option("--format", metavar="json|csv", help="What to print.")] = "json",
+) -> None:
+    """Print the report's figures as JSON or CSV.
+
+    Every entry by itself comes from `nova ledger export`.
+
+    Example:
+      nova revenue export --format csv --by day
+    """
+    from nova.errors import UsageProblem
+
+    if format not in ("json", "csv"):
+        raise UsageProblem(f"not a format: {format!r}", hint="it is json or csv")
+    document = report_document(by, since, until)
+    if format == "json":
+        emit(document)
+    else:
+        _write_csv(document)
+
+
+def _write_csv(document: dict[str, Any]) -> None:
+    import csv
+    import sys
+
+    names = ("key", "revenue", "cost", "profit", "roi_percent", "entries")
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow((*names, "currency"))
+    for row in document["rows"]:
+        out.writerow((*(row[name] for name in names), document["currency"]))
+    rest = document["unattributed"]
+    if rest["entries"]:
+        out.writerow(("(unattributed)", rest["revenue"], "", "", "", rest["entries"], document["currency"]))
+
+
+def reconcile(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PLATFORM]...", help="Such as stripe; all that have a key if left out."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare the ledger with what the platforms say.
+
+    The exit code is 1 when they differ.
+
+    Example:
+      nova revenue reconcile stripe
+    """
+    from nova.revenue.reconcile import reconcile as compare
+
+    with session() as nova:
+        document = compare(nova, sources or [])
+    if json:
+        emit(document)
+    else:
+        _show_reconciled(document)
+    if not document["ok"]:
+        raise typer.Exit(1)
+
+
+def _show_reconciled(document: dict[str, Any]) -> None:
+    if not document["sources"]:
+        say("no platform has a key yet: nova init")
+        return
+    columns = (
+        Column("source"),
+        Column("currency"),
+        *(Column(h, right=True) for h in ("ledger", "platform", "difference")),
+    )
+    rows = [
+        [
+            row["source"],
+            row["currency"],
+            *(render.money_text(row[n], row["currency"]) for n in ("ledger", "platform", "difference")),
+        ]
+        for row in document["sources"]
+    ]
+    table(columns, rows)
+
+
+def attribute(
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="SOURCE/ID, or an ID that only one source has.")],
+    worker: Worker,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Say by hand which worker an entry belongs to.
+
+    Everything that the platform reported of the same payment goes with it.
+
+    Example:
+      nova revenue attribute stripe/txn_1 mailer
+    """
+    from nova.revenue.attribution import attribute as assign
+
+    with session() as nova:
+        document = assign(nova, entry, worker, by=person(by))
+    if json:
+        emit(document)
+    else:
+        moved = render.count(document["moved"], "entry", "entries")
+        line(f"{moved} given to {worker}" if document["moved"] else f"{entry} was {worker}'s already")
