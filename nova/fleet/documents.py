@@ -1,20 +1,22 @@
-"""What is declared: the documents of the fleet, as frozen values and as the JSON they are kept in."""
+"""What is declared, as frozen values."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from nova.clock import iso, parse_time
-from nova.errors import NovaError, UsageProblem
+from nova.clock import iso
+from nova.errors import UsageProblem
 from nova.money import Money
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
 PauseReason = Literal["operator", "budget", "roi", "breaker"]
 PERS = ("run", "day", "month")
+MOST_REPLICAS = 10_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -27,6 +29,15 @@ def valid_name(name: str, what: str = "name") -> str:
             hint="use 1 to 64 letters, digits, dots, dashes or underscores; begin with a letter or a digit",
         )
     return name
+
+
+def valid_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration is kept as JSON. Raises UsageProblem where it is not."""
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise UsageProblem(f"the configuration cannot be kept as JSON: {problem}") from None
+    return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +56,17 @@ class BudgetLimit:
             raise UsageProblem(
                 f"not a budget: {text!r}", hint="write it as AMOUNT/PER, such as 20/day; PER is run, day or month"
             )
-        limit = Money.parse(amount, currency)
-        if limit.micros < 0:
-            raise UsageProblem(f"a budget must not be negative: {text!r}")
-        if limit.currency != currency:
-            raise UsageProblem(f"a budget is in {currency}, the reporting currency, not in {limit.currency}")
-        return cls(per, limit)
+        return cls(per, Money.parse(amount, currency)).checked(currency)
+
+    def checked(self, currency: str) -> BudgetLimit:
+        """Itself. Raises UsageProblem where it makes no sense."""
+        if self.per not in PERS:
+            raise UsageProblem(f"not a budget period: {self.per!r}", hint="it is run, day or month")
+        if self.limit.micros < 0:
+            raise UsageProblem(f"a budget must not be negative: {self.limit}/{self.per}")
+        if self.limit.currency != currency:
+            raise UsageProblem(f"a budget is in {currency}, the reporting currency, not in {self.limit.currency}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +78,7 @@ class ScopeBudget:
     limit: Money
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """A limit that a run must keep; `scope` is `run`, `worker:NAME`, `department:D` or `fleet`."""
 
     scope: str
@@ -96,22 +111,25 @@ class Declaration:
     budget: tuple[BudgetLimit, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    def checked(self) -> Declaration:
+    def checked(self, currency: str) -> Declaration:
         """Itself. Raises UsageProblem where it makes no sense."""
         valid_name(self.name)
         valid_name(self.department, "department")
+        valid_config(self.config)
+        if not self.agent.strip() or not self.agent.isprintable():
+            raise UsageProblem(f"not an agent: {self.agent!r}", hint="nova agents list shows what can be deployed")
         if self.runtime not in ("thread", "process"):
             raise UsageProblem(f"not a runtime: {self.runtime!r}", hint="it is thread or process")
-        if self.every_s <= 0 or self.timeout_s <= 0:
+        if not (self.every_s > 0 and self.timeout_s > 0):
             raise UsageProblem("--every and --timeout must be longer than nothing")
-        if not 1 <= self.max_replicas <= 10_000:
-            raise UsageProblem(f"--max-replicas must be from 1 to 10000, not {self.max_replicas}")
+        if not 1 <= self.max_replicas <= MOST_REPLICAS:
+            raise UsageProblem(f"--max-replicas must be from 1 to {MOST_REPLICAS}, not {self.max_replicas}")
         if not 1 <= self.replicas <= self.max_replicas:
             raise UsageProblem(
                 f"--replicas must be from 1 to {self.max_replicas}, not {self.replicas}",
                 hint="raise --max-replicas, or pause it instead",
             )
-        if len({limit.per for limit in self.budget}) < len(self.budget):
+        if len({limit.checked(currency).per for limit in self.budget}) < len(self.budget):
             raise UsageProblem("a deployment has at most one budget per run, day and month")
         return self
 
@@ -121,8 +139,8 @@ class Deployment:
     """An agent with its configuration, replicas and budget. `revision` rises with every change.
 
     `generation` rises when its instances are to begin anew. Before `evidence_since` nothing counts for the engine.
-    `state_until` is when a cooldown or a budget pause ends by itself. `tried` are the values of tunables that were tried.
-    `declared_*` is what the operator said last, where the engine may have changed it since.
+    `state_until` is when a cooldown or a budget pause ends by itself. `tried` are the tunables' values that were tried.
+    `declared_*` is what `deploy` said last, where others may have changed it since: only another word changes it again.
     """
 
     name: str
@@ -147,46 +165,23 @@ class Deployment:
     generation: int = 1
     declared_replicas: int = 1
     declared_config: Mapping[str, Any] = field(default_factory=dict)
+    declared_budget: tuple[BudgetLimit, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
+        """As JSON keeps it; `decoding` reads it back."""
         return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any], currency: str) -> Deployment:
-        """Raises NovaError where the document is not one: edited by hand, or of a newer nova."""
-        try:
-            given = {one.name: document[one.name] for one in fields(cls) if one.name in document}
-            for name in ("state_until", "state_since", "created_at", "evidence_since"):
-                if given.get(name) is not None:
-                    given[name] = parse_time(given[name])
-            given["budget"] = tuple(
-                BudgetLimit(one["per"], Money.parse(one["limit"], currency)) for one in given["budget"]
-            )
-            if given.get("last_step") is not None:
-                step = given["last_step"]
-                given["last_step"] = Step(
-                    parse_time(step["at"]), step["from_replicas"], step["to_replicas"], step["decision"]
-                )
-            return cls(**given)
-        except (KeyError, TypeError, AttributeError, UsageProblem) as problem:
-            raise NovaError(
-                f"the fleet's document of {document.get('name', '?')!r} makes no sense: {problem}",
-                hint="mend fleet.json by hand, or restore its copy fleet.json.bak",
-            ) from problem
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, BudgetLimit):
-        return {"per": value.per, "limit": str(value.limit)}
+        return {"per": value.per, "limit": f"{value.limit} {value.limit.currency}"}
     if isinstance(value, Step):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +194,27 @@ class FleetSnapshot:
     policy_version: int
     autonomous: bool | None
     currency: str
+    version: tuple[int, int, int] | None = None
 
     def daily_limit(self, default: Money) -> Money:
         """The fleet's limit a day: the policy's `max_daily_budget`, else `default`."""
         written = self.policy.get("max_daily_budget")
         return Money.parse(written, self.currency) if written is not None else default
 
-    def limits_for(self, one: Deployment, default_daily: Money) -> tuple[Allowance, ...]:
-        """Every limit that a run of `one` must keep at once. `default_daily` is the fleet's where the policy sets none."""
+    def limits_for(self, deployment: Deployment | str, default_daily: Money) -> tuple[Allowance, ...]:
+        """Every limit that a run of it must keep at once. `default_daily` is the fleet's where the policy sets none."""
+        one = self.deployments[deployment] if isinstance(deployment, str) else deployment
         mine = f"worker:{one.name}"
         own = [Allowance("run" if b.per == "run" else mine, b.per, b.limit) for b in one.budget]
-        scopes = (mine, f"department:{one.department}", "fleet")
+        scopes = (f"department:{one.department}", "fleet")
         shared = [
             Allowance("run" if b.per == "run" else b.scope, b.per, b.limit) for b in self.budgets if b.scope in scopes
         ]
         return (*own, *shared, Allowance("fleet", "day", self.daily_limit(default_daily)))
+
+    def all_budgets(self, default_daily: Money) -> tuple[ScopeBudget, ...]:
+        """Every limit there is: the fleet's, the departments', and the deployments' own."""
+        own = [
+            ScopeBudget(f"worker:{one.name}", b.per, b.limit) for one in self.deployments.values() for b in one.budget
+        ]
+        return (ScopeBudget("fleet", "day", self.daily_limit(default_daily)), *self.budgets, *own)

@@ -8,27 +8,37 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nova.clock import Clock
 from nova.errors import NotFound, Refused, RevisionConflict, UsageProblem
+from nova.fleet import transitions
+from nova.fleet.decoding import deployment_of, snapshot_of
 from nova.fleet.documents import (
-    PERS,
+    BudgetLimit,
     Declaration,
     Deployment,
     FleetSnapshot,
     PauseReason,
     ScopeBudget,
-    State,
     Step,
+    valid_config,
     valid_name,
 )
-from nova.fleet.storage import AtomicJsonStorage, Documents, FleetDB
+from nova.fleet.file import FleetFile, Token
 from nova.money import Money
 
-Token = tuple[int, int, int] | None
+if TYPE_CHECKING:
+    from nova.fleet.storage import Documents, FleetDB
+
 Change = Callable[[Deployment], Deployment]
+Values = dict[str, str]
+
+_SHOWN = (*(one.name for one in fields(Declaration)), "state")
+_FLEETS_DAY = ("fleet", "day")  # the policy holds it, as max_daily_budget
+_DAILY = "max_daily_budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,95 +51,60 @@ class DeployResult:
 
 
 class Fleet:
-    """Many processes may hold one; each change is a read, a decision and a write under one lock."""
+    """Many processes may hold one; each change is a read, a decision and a write under one lock.
+
+    Where `expected_revision` is given, a document that was changed since is left alone: RevisionConflict.
+    """
 
     def __init__(self, path: Path, clock: Clock, currency: str) -> None:
         self.path = path
         self.currency = currency
         self._clock = clock
-        self._storage = AtomicJsonStorage(path)
-        self._seen: tuple[Token, FleetSnapshot] | None = None
-
-    # Reading
+        self._file = FleetFile(path)
+        self._known: dict[str, tuple[Mapping[str, Any], Deployment]] = {}
+        self._seen: FleetSnapshot | None = None
 
     def token(self) -> Token:
         """Changes whenever the file does; costs one look at it."""
-        try:
-            stat = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        return self._file.token()
 
     def snapshot(self) -> FleetSnapshot:
         """All that is declared. Raises NovaError where the file is damaged."""
-        token = self.token()
-        if self._seen is None or self._seen[0] != token:
-            self._seen = (token, self._read())
-        return self._seen[1]
+        token, tables = self._file.read()
+        if self._seen is None or self._seen.version != token:
+            self._seen = snapshot_of(tables, self.currency, token, self._known)
+        return self._seen
 
     def get(self, name: str) -> Deployment:
         """Raises NotFound."""
-        found = self.snapshot().deployments.get(name)
-        if found is None:
-            raise _unknown(name, self.snapshot().deployments)
-        return found
+        deployments = self.snapshot().deployments
+        if name not in deployments:
+            raise _unknown(name, deployments)
+        return deployments[name]
 
-    def _read(self) -> FleetSnapshot:
-        tables = self._storage.read() or {}
-        deployments = (Deployment.from_document(one, self.currency) for one in tables.get("deployments", {}).values())
-        budgets = (
-            ScopeBudget(one["scope"], one["per"], Money.parse(one["limit"], self.currency))
-            for one in tables.get("budgets", {}).values()
-        )
-        settings = tables.get("settings", {})
-        policy = settings.get("policy", {})
-        return FleetSnapshot(
-            deployments={one.name: one for one in sorted(deployments, key=lambda one: one.name)},
-            budgets=tuple(budgets),
-            policy=policy.get("values", {}),
-            policy_version=policy.get("version", 0),
-            autonomous=settings.get("autonomous", {}).get("enabled"),
-            currency=self.currency,
-        )
-
-    # Deployments
-
-    def deploy(self, asked: Declaration, *, revive: bool = False) -> DeployResult:
+    def deploy(self, asked: Declaration, *, revive: bool = False, expected_revision: int | None = None) -> DeployResult:
         """The same declaration changes nothing. Raises Refused for a killed name without `revive`."""
-        asked.checked()
+        asked.checked(self.currency)
         with self._changing() as db:
             documents = db.documents("deployments")
-            found = documents.find(asked.name)
-            now = self._clock.now()
-            if found is None:
-                fresh = _fresh(asked, now)
-                documents.put(fresh.name, fresh.to_document())
-                return DeployResult(fresh, created=True, changes={})
-            before = Deployment.from_document(found, self.currency)
+            if documents.find(asked.name) is None:
+                return self._create(documents, asked)
+            before = self._get(documents, asked.name, expected_revision)
             if before.state == "killed" and not revive:
                 raise Refused(
                     f"{asked.name} was killed", hint="add --revive to start it anew; its old evidence is then forgotten"
                 )
-            after = _declared(before, asked)
+            after = transitions.redeclared(before, asked)
             if before.state == "killed":
-                after = replace(
-                    _active(after, now), evidence_since=now, last_step=None, tried={}, generation=before.generation + 1
-                )
-            changes = {
-                key: (getattr(before, key), getattr(after, key))
-                for key in _SHOWN
-                if getattr(before, key) != getattr(after, key)
-            }
-            if after != before:
-                after = replace(after, revision=before.revision + 1)
-                documents.put(after.name, after.to_document())
-            return DeployResult(after, created=False, changes=changes)
+                after = transitions.revived(after, self._clock.now())
+            after = _put(documents, before, after)
+            return DeployResult(after, created=False, changes=_differences(before, after))
 
-    def retire(self, name: str) -> Deployment:
+    def retire(self, name: str, *, expected_revision: int | None = None) -> Deployment:
         """Removes it from the fleet; its history stays in the ledger. Raises NotFound."""
         with self._changing() as db:
             documents = db.documents("deployments")
-            gone = self._get(documents, name)
+            gone = self._get(documents, name, expected_revision)
             documents.drop([name])
             return gone
 
@@ -137,76 +112,39 @@ class Fleet:
         self, name: str, replicas: int, *, step: Step | None = None, expected_revision: int | None = None
     ) -> Deployment:
         """`step` is what the engine keeps to judge it later. Raises Refused above the most replicas it may have."""
-
-        def scaled(one: Deployment) -> Deployment:
-            if one.state == "killed":
-                raise Refused(f"{name} was killed", hint="deploy it again with --revive")
-            if replicas < 1:
-                raise UsageProblem(
-                    f"{name} cannot have {replicas} replicas", hint=f"to run none: nova workers pause {name}"
-                )
-            if replicas > one.max_replicas:
-                raise Refused(
-                    f"{name} may have at most {one.max_replicas} replicas, not {replicas}",
-                    hint="deploy it again with a higher --max-replicas",
-                )
-            return replace(one, replicas=replicas, last_step=step or one.last_step)
-
-        return self.change(name, scaled, expected_revision)
+        return self.change(name, partial(transitions.scaled, replicas=replicas, step=step), expected_revision)
 
     def pause(
         self, name: str, reason: PauseReason, until: datetime | None = None, *, expected_revision: int | None = None
     ) -> Deployment:
         """No new run begins. A person's pause outlasts every other; a killed or parked deployment stays as it is."""
-
-        def paused(one: Deployment) -> Deployment:
-            if one.state == "killed" or (one.state == "parked" and reason != "operator"):
-                return one
-            if one.state == "paused" and reason != "operator":
-                return one
-            return self._in_state(one, "paused", reason=reason, until=until)
-
-        return self.change(name, paused, expected_revision)
+        change = partial(transitions.paused, reason=reason, until=until, now=self._clock.now())
+        return self.change(name, change, expected_revision)
 
     def resume(
-        self,
-        name: str,
-        at: datetime | None = None,
-        *,
-        override: bool = False,
-        replicas: int | None = None,
-        step: Step | None = None,
+        self, name: str, at: datetime | None = None, *, override: bool = False, expected_revision: int | None = None
     ) -> Deployment:
-        """Makes it active. `override`, a person's word, lets its evidence count from `at` on; a probe gives `replicas`."""
-
-        def resumed(one: Deployment) -> Deployment:
-            if one.state == "killed":
-                raise Refused(f"{name} was killed", hint="deploy it again with --revive")
-            since = (at or self._clock.now()) if override and one.state != "active" else one.evidence_since
-            after = replace(one if one.state == "active" else _active(one, self._clock.now()), evidence_since=since)
-            return replace(after, replicas=replicas or one.replicas, last_step=step or one.last_step)
-
-        return self.change(name, resumed)
+        """Makes it active. `override`, a person's word against what stopped it: its evidence counts from `at` on."""
+        now = self._clock.now()
+        change = partial(transitions.resumed, at=at or now, now=now, override=override)
+        return self.change(name, change, expected_revision)
 
     def kill(self, name: str, *, expected_revision: int | None = None) -> Deployment:
         """Its runs end now, and nothing but `deploy` with `revive` starts it again."""
-        return self.change(name, lambda one: self._in_state(one, "killed"), expected_revision)
+        return self.change(name, partial(transitions.killed, now=self._clock.now()), expected_revision)
 
-    def cool_down(self, name: str, until: datetime) -> Deployment:
+    def cool_down(self, name: str, until: datetime, *, expected_revision: int | None = None) -> Deployment:
         """After too many crashes. Does nothing to what is not active."""
-        return self.change(
-            name, lambda one: self._in_state(one, "cooling_down", until=until) if one.state == "active" else one
-        )
+        change = partial(transitions.cooled_down, until=until, now=self._clock.now())
+        return self.change(name, change, expected_revision)
 
-    def park(self, name: str) -> Deployment:
+    def park(self, name: str, *, expected_revision: int | None = None) -> Deployment:
         """Out of service until a person resumes it."""
-        return self.change(
-            name, lambda one: self._in_state(one, "parked") if one.state in ("active", "cooling_down") else one
-        )
+        return self.change(name, partial(transitions.parked, now=self._clock.now()), expected_revision)
 
-    def activate(self, name: str) -> Deployment:
+    def activate(self, name: str, *, expected_revision: int | None = None) -> Deployment:
         """Ends a cooldown; does nothing to any other state."""
-        return self.change(name, lambda one: _active(one, self._clock.now()) if one.state == "cooling_down" else one)
+        return self.change(name, partial(transitions.activated, now=self._clock.now()), expected_revision)
 
     def configure(
         self,
@@ -217,63 +155,66 @@ class Fleet:
         expected_revision: int | None = None,
     ) -> Deployment:
         """Another configuration; its instances begin anew with it."""
-
-        def configured(one: Deployment) -> Deployment:
-            if dict(one.config) == dict(config) and dict(one.tried) == dict(tried):
-                return one
-            return replace(one, config=dict(config), tried=dict(tried), generation=one.generation + 1)
-
-        return self.change(name, configured, expected_revision)
+        change = partial(transitions.configured, config=valid_config(config), tried=valid_config(tried))
+        return self.change(name, change, expected_revision)
 
     def change(self, name: str, change: Change, expected_revision: int | None = None) -> Deployment:
-        """Applies `change` to the document as it stands. Raises NotFound, and RevisionConflict where `expected_revision` is old."""
+        """Applies `change` to the document as it stands. Raises NotFound."""
         with self._changing() as db:
             documents = db.documents("deployments")
-            before = self._get(documents, name)
-            if expected_revision is not None and before.revision != expected_revision:
-                raise RevisionConflict(
-                    f"{name} was changed by somebody else (revision {before.revision}, expected {expected_revision})",
-                    hint="look again, then repeat",
-                )
-            after = change(before)
-            if after == before:
-                return before
-            after = replace(after, revision=before.revision + 1)
-            documents.put(after.name, after.to_document())
-            return after
-
-    # Budgets, policy, the switch
+            before = self._get(documents, name, expected_revision)
+            return _put(documents, before, change(before))
 
     def set_budget(self, scope: str, per: str, limit: Money) -> ScopeBudget:
-        """Raises UsageProblem for a scope or a period that is none, NotFound for a worker that is not deployed."""
-        budget = ScopeBudget(_scope(scope), per, limit)
-        if per not in PERS:
-            raise UsageProblem(f"not a budget period: {per!r}", hint="it is run, day or month")
-        if limit.micros < 0 or limit.currency != self.currency:
-            raise UsageProblem(f"a budget is an amount of {self.currency} that is not negative")
-        with self._changing() as db:
-            kind, _, name = scope.partition(":")
-            if kind == "worker":
-                self._get(db.documents("deployments"), name)
-            db.documents("budgets").put(f"{scope}/{per}", {"scope": scope, "per": per, "limit": str(limit)})
-        return budget
+        """A `worker:NAME`'s is kept with the deployment, the fleet's per day with the policy.
+
+        Raises UsageProblem for a scope or a period that is none, NotFound for a worker that is not deployed.
+        """
+        kind, name = _scope(scope)
+        budget = BudgetLimit(per, limit).checked(self.currency)
+        if kind == "worker":
+            self.change(name, lambda one: transitions.limited(one, budget))
+        elif (scope, per) == _FLEETS_DAY:
+            self.set_policy({_DAILY: str(limit)})
+        else:
+            with self._changing() as db:
+                kept = {"scope": scope, "per": per, "limit": f"{limit} {limit.currency}"}
+                db.documents("budgets").put(f"{scope}/{per}", kept)
+        return ScopeBudget(scope, per, limit)
 
     def remove_budget(self, scope: str, per: str | None = None) -> int:
-        """How many were removed. Raises NotFound where there was none."""
-        with self._changing() as db:
-            table = db.documents("budgets")
-            found = [str(one.doc_id) for one in table.all() if one["scope"] == scope and per in (None, one["per"])]
-            if not found:
-                raise NotFound(
-                    f"there is no budget for {scope}" + (f" per {per}" if per else ""),
-                    hint="nova budgets list shows them",
-                )
-            table.drop(found)
-            return len(found)
+        """How many were removed: that of one period, or all of the scope. Raises NotFound where there was none."""
+        kind, name = _scope(scope)
+        if kind == "worker":
+            removed = self._unlimit(name, per)
+        else:
+            with self._changing() as db:
+                table = db.documents("budgets")
+                found = [str(one.doc_id) for one in table.all() if one["scope"] == scope and per in (None, one["per"])]
+                if found:
+                    table.drop(found)
+                removed = len(found)
+            if kind == "fleet" and per in (None, "day"):
+                removed += self._drop_policy(_DAILY)
+        if not removed:
+            raise NotFound(
+                f"there is no budget for {scope}" + (f" per {per}" if per else ""), hint="nova budgets list shows them"
+            )
+        return removed
 
-    def set_policy(self, values: Mapping[str, str]) -> int:
-        """Adds to what was set; the version rises where something changed. The values are validated by who calls."""
-        return self._write_policy(lambda old: {**old, **values})
+    def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
+        """Adds to what was set; the version rises where something changed.
+
+        `check` sees all that would then be set, before it is, and raises where it makes no sense.
+        """
+
+        def added(old: Values) -> Values:
+            new = {**old, **values}
+            if check is not None:
+                check(new)
+            return new
+
+        return self._write_policy(added)
 
     def reset_policy(self) -> int:
         """Back to the settings' own values."""
@@ -284,11 +225,29 @@ class Fleet:
         with self._changing() as db:
             return db.documents("settings").put("autonomous", {"enabled": enabled})
 
-    def _write_policy(self, change: Callable[[dict[str, str]], dict[str, str]]) -> int:
+    def _drop_policy(self, key: str) -> bool:
+        if key not in self.snapshot().policy:
+            return False
+        self._write_policy(lambda old: {name: value for name, value in old.items() if name != key})
+        return True
+
+    def _unlimit(self, name: str, per: str | None) -> int:
+        removed = 0
+
+        def unlimited(one: Deployment) -> Deployment:
+            nonlocal removed
+            after = transitions.unlimited(one, per)
+            removed = len(one.budget) - len(after.budget)
+            return after
+
+        self.change(name, unlimited)
+        return removed
+
+    def _write_policy(self, change: Callable[[Values], Values]) -> int:
         with self._changing() as db:
             table = db.documents("settings")
             found = table.find("policy")
-            old: dict[str, str] = dict(found["values"]) if found else {}
+            old: Values = dict(found["values"]) if found else {}
             version: int = found["version"] if found else 0
             new = change(old)
             if new != old:
@@ -296,71 +255,56 @@ class Fleet:
                 table.put("policy", {"values": new, "version": version})
             return version
 
-    # The mechanism
-
     @contextmanager
     def _changing(self) -> Iterator[FleetDB]:
-        with self._storage.locked():
-            yield FleetDB(self._storage)
+        from nova.fleet.storage import FleetDB  # here, because reading the fleet needs no TinyDB
 
-    def _get(self, documents: Documents, name: str) -> Deployment:
+        with self._file.locked():
+            yield FleetDB(self._file)
+
+    def _create(self, documents: Documents, asked: Declaration) -> DeployResult:
+        twin = next((name for name in documents.names() if name.casefold() == asked.name.casefold()), None)
+        if twin is not None:
+            raise UsageProblem(
+                f"{asked.name} and {twin} differ only in upper and lower case", hint=f"name it {twin}, or otherwise"
+            )
+        fresh = transitions.declared(asked, self._clock.now())
+        documents.put(fresh.name, fresh.to_document())
+        return DeployResult(fresh, created=True, changes={})
+
+    def _get(self, documents: Documents, name: str, expected_revision: int | None) -> Deployment:
         found = documents.find(name)
         if found is None:
             raise _unknown(name, documents.names())
-        return Deployment.from_document(found, self.currency)
-
-    def _in_state(
-        self, one: Deployment, state: State, *, reason: PauseReason | None = None, until: datetime | None = None
-    ) -> Deployment:
-        if (one.state, one.pause_reason, one.state_until) == (state, reason, until):
-            return one
-        return replace(one, state=state, pause_reason=reason, state_until=until, state_since=self._clock.now())
-
-
-_SHOWN = tuple(one.name for one in fields(Declaration)) + ("state",)
+        one = deployment_of(found, self.currency)
+        if expected_revision not in (None, one.revision):
+            raise RevisionConflict(
+                f"{name} was changed by somebody else (revision {one.revision}, expected {expected_revision})",
+                hint="look again, then repeat",
+            )
+        return one
 
 
-def _fresh(asked: Declaration, now: datetime) -> Deployment:
-    return Deployment(
-        **_given(asked),
-        declared_replicas=asked.replicas,
-        declared_config=dict(asked.config),
-        state="active",
-        pause_reason=None,
-        state_until=None,
-        state_since=now,
-        revision=1,
-        created_at=now,
-    )
+def _put(documents: Documents, before: Deployment, after: Deployment) -> Deployment:
+    if after == before:
+        return before
+    after = replace(after, revision=before.revision + 1)
+    documents.put(after.name, after.to_document())
+    return after
 
 
-def _declared(before: Deployment, asked: Declaration) -> Deployment:
-    """What the engine has scaled or tuned since stays, as long as the declaration says of it what it said before."""
-    given = _given(asked)
-    if asked.replicas == before.declared_replicas:
-        given["replicas"] = min(before.replicas, asked.max_replicas)
-    if dict(asked.config) == dict(before.declared_config):
-        given["config"] = before.config
-    after = replace(before, **given, declared_replicas=asked.replicas, declared_config=dict(asked.config))
-    anew = any(getattr(before, key) != getattr(after, key) for key in ("agent", "runtime", "config", "department"))
-    return replace(after, generation=before.generation + 1, tried={}) if anew else after
+def _differences(before: Deployment, after: Deployment) -> dict[str, tuple[Any, Any]]:
+    pairs = {key: (getattr(before, key), getattr(after, key)) for key in _SHOWN}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _given(asked: Declaration) -> dict[str, Any]:
-    return {one.name: getattr(asked, one.name) for one in fields(Declaration)}
-
-
-def _active(one: Deployment, now: datetime) -> Deployment:
-    return replace(one, state="active", pause_reason=None, state_until=None, state_since=now)
-
-
-def _scope(scope: str) -> str:
+def _scope(scope: str) -> tuple[str, str]:
     kind, colon, name = scope.partition(":")
     if kind in ("department", "worker") and colon:
-        valid_name(name, kind)
-    elif scope != "fleet":
+        return kind, valid_name(name, kind)
+    if scope != "fleet":
         raise UsageProblem(f"not a scope: {scope!r}", hint="it is fleet, department:NAME or worker:NAME")
-    return scope
+    return "fleet", ""
 
 
 def _unknown(name: str, known: Iterable[str]) -> NotFound:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def fleet(tmp_path: Path, clock: ManualClock) -> Fleet:
 
 
 def mailer(**other: object) -> Declaration:
-    return Declaration(**{"name": "mailer", "department": "sales", "agent": "shell", "config": {"command": "true"}, **other})  # type: ignore[arg-type]
+    return Declaration(
+        **{"name": "mailer", "department": "sales", "agent": "shell", "config": {"command": "true"}, **other}
+    )  # type: ignore[arg-type]
 
 
 def test_the_same_declaration_changes_nothing(fleet: Fleet) -> None:
@@ -135,7 +138,9 @@ def test_an_unknown_name_is_not_found_and_a_near_one_is_suggested(fleet: Fleet) 
 
 
 def test_limits_name_every_scope(fleet: Fleet) -> None:
-    one = fleet.deploy(mailer(budget=(BudgetLimit.parse("20/day", "USD"), BudgetLimit.parse("1/run", "USD")))).deployment
+    one = fleet.deploy(
+        mailer(budget=(BudgetLimit.parse("20/day", "USD"), BudgetLimit.parse("1/run", "USD")))
+    ).deployment
     fleet.set_budget("department:sales", "month", Money.parse("300", "USD"))
     fleet.set_budget("department:other", "month", Money.parse("1", "USD"))
     fleet.set_policy({"max_daily_budget": "70"})
@@ -209,7 +214,7 @@ def _change(path: Path, number: int) -> None:
     fleet = Fleet(path, SystemClock(), "USD")
     for turn in range(5):
         fleet.deploy(mailer(name=f"w{number}-{turn}"))
-        fleet.change("shared", lambda one: type(one).from_document({**one.to_document(), "replicas": one.replicas + 1}, "USD"))
+        fleet.change("shared", lambda one: replace(one, replicas=one.replicas + 1))
 
 
 def test_twenty_processes_lose_nothing(fleet: Fleet) -> None:
@@ -230,7 +235,7 @@ def test_twenty_processes_lose_nothing(fleet: Fleet) -> None:
 def _change_for_ever(path: Path) -> None:
     fleet = Fleet(path, SystemClock(), "USD")
     while True:
-        fleet.change("mailer", lambda one: type(one).from_document({**one.to_document(), "every_s": one.every_s + 1}, "USD"))
+        fleet.change("mailer", lambda one: replace(one, every_s=one.every_s + 1))
 
 
 def test_death_in_the_middle_of_a_write_leaves_a_good_file(fleet: Fleet) -> None:
@@ -251,7 +256,8 @@ def test_death_in_the_middle_of_a_write_leaves_a_good_file(fleet: Fleet) -> None
 
 
 @pytest.mark.parametrize(
-    ("replicas", "multiplier", "most", "expected"), [(1, 2, 10, 2), (3, 1.5, 10, 5), (10, 2, 12, 12), (4, 0.25, 10, 1), (1, 0.1, 10, 1)]
+    ("replicas", "multiplier", "most", "expected"),
+    [(1, 2, 10, 2), (3, 1.5, 10, 5), (10, 2, 12, 12), (4, 0.25, 10, 1), (1, 0.1, 10, 1)],
 )
 def test_a_multiplier_rounds_up_within_bounds(replicas: int, multiplier: float, most: int, expected: int) -> None:
     assert scaled_by(replicas, multiplier, most) == expected

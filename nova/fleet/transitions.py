@@ -1,0 +1,142 @@
+"""What becomes of a deployment when something is asked of it: pure. No change returns the value that was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+
+from nova.errors import Refused, UsageProblem
+from nova.fleet.documents import BudgetLimit, Declaration, Deployment, PauseReason, State, Step
+
+_STRENGTH = {None: -1, "budget": 0, "roi": 1, "breaker": 2, "operator": 3}
+
+
+def declared(asked: Declaration, now: datetime) -> Deployment:
+    """A new one."""
+    return Deployment(
+        **_given(asked),
+        declared_replicas=asked.replicas,
+        declared_config=dict(asked.config),
+        declared_budget=asked.budget,
+        state="active",
+        pause_reason=None,
+        state_until=None,
+        state_since=now,
+        revision=1,
+        created_at=now,
+    )
+
+
+def redeclared(one: Deployment, asked: Declaration) -> Deployment:
+    """What was scaled, tuned or limited since stays, as long as the declaration says of it what it said before."""
+    given = _given(asked)
+    if asked.replicas == one.declared_replicas:
+        given["replicas"] = min(one.replicas, asked.max_replicas)
+    if dict(asked.config) == dict(one.declared_config):
+        given["config"] = one.config
+    if asked.budget == one.declared_budget:
+        given["budget"] = one.budget
+    after = replace(
+        one,
+        **given,
+        declared_replicas=asked.replicas,
+        declared_config=dict(asked.config),
+        declared_budget=asked.budget,
+    )
+    anew = any(getattr(one, key) != getattr(after, key) for key in ("agent", "runtime", "config", "department"))
+    return replace(after, generation=one.generation + 1, tried={}) if anew else after
+
+
+def revived(one: Deployment, now: datetime) -> Deployment:
+    """Begun anew under the same name: its old evidence is forgotten."""
+    return replace(
+        _in_state(one, "active", now), evidence_since=now, last_step=None, tried={}, generation=one.generation + 1
+    )
+
+
+def scaled(one: Deployment, replicas: int, step: Step | None) -> Deployment:
+    """`step` is the engine's; a person's scaling leaves it none to judge."""
+    _refuse_killed(one)
+    if replicas < 1:
+        raise UsageProblem(
+            f"{one.name} cannot have {replicas} replicas", hint=f"to run none: nova workers pause {one.name}"
+        )
+    if replicas > one.max_replicas:
+        raise Refused(
+            f"{one.name} may have at most {one.max_replicas} replicas, not {replicas}",
+            hint=f"deploy it again with --max-replicas {replicas}",
+        )
+    if replicas == one.replicas and step is None:
+        return one
+    return replace(one, replicas=replicas, last_step=step)
+
+
+def paused(one: Deployment, reason: PauseReason, until: datetime | None, now: datetime) -> Deployment:
+    """A stronger reason replaces a weaker one: operator, breaker, roi, budget. What is parked or killed stays so."""
+    if one.state in ("killed", "parked") or _STRENGTH[one.pause_reason] > _STRENGTH[reason]:
+        return one
+    return _in_state(one, "paused", now, reason, until)
+
+
+def resumed(one: Deployment, at: datetime, now: datetime, *, override: bool) -> Deployment:
+    """`override`: a person's word against what stopped it lets its evidence count from `at` on."""
+    _refuse_killed(one)
+    if one.state == "active":
+        return one
+    after = _in_state(one, "active", now)
+    return replace(after, evidence_since=at) if override else after
+
+
+def killed(one: Deployment, now: datetime) -> Deployment:
+    return _in_state(one, "killed", now)
+
+
+def cooled_down(one: Deployment, until: datetime, now: datetime) -> Deployment:
+    """Whoever paused it meanwhile wins."""
+    return _in_state(one, "cooling_down", now, None, until) if one.state in ("active", "cooling_down") else one
+
+
+def parked(one: Deployment, now: datetime) -> Deployment:
+    return _in_state(one, "parked", now) if one.state in ("active", "cooling_down") else one
+
+
+def activated(one: Deployment, now: datetime) -> Deployment:
+    """Ends a cooldown, and nothing else."""
+    return _in_state(one, "active", now) if one.state == "cooling_down" else one
+
+
+def configured(one: Deployment, config: Mapping[str, Any], tried: Mapping[str, list[Any]]) -> Deployment:
+    if dict(one.config) == dict(config) and dict(one.tried) == dict(tried):
+        return one
+    return replace(one, config=dict(config), tried=dict(tried), generation=one.generation + 1)
+
+
+def limited(one: Deployment, limit: BudgetLimit) -> Deployment:
+    """With `limit` in the place of what stood for the same period."""
+    others = (held for held in one.budget if held.per != limit.per)
+    return one if limit in one.budget else replace(one, budget=(*others, limit))
+
+
+def unlimited(one: Deployment, per: str | None) -> Deployment:
+    """Without its limit of that period, or without any."""
+    return replace(one, budget=tuple(held for held in one.budget if per is not None and held.per != per))
+
+
+def _in_state(
+    one: Deployment, state: State, now: datetime, reason: PauseReason | None = None, until: datetime | None = None
+) -> Deployment:
+    if (one.state, one.pause_reason, one.state_until) == (state, reason, until):
+        return one
+    since = one.state_since if one.state == state else now
+    return replace(one, state=state, pause_reason=reason, state_until=until, state_since=since)
+
+
+def _refuse_killed(one: Deployment) -> None:
+    if one.state == "killed":
+        raise Refused(f"{one.name} was killed", hint="deploy it again with --revive")
+
+
+def _given(asked: Declaration) -> dict[str, Any]:
+    return {one.name: getattr(asked, one.name) for one in fields(Declaration)}
