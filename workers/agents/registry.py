@@ -1,4 +1,4 @@
-"""What can be deployed: the agents that ship, the files of NOVA_HOME/agents, what packages publish, and any module:Class."""
+"""What can be deployed: agents that ship, files of NOVA_HOME/agents, what packages publish, and any module:Class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GROUP = "nova.agents"
 ALIASES = {"scraper": "scraper_agent"}
 PYTHON = "python"
-BUILT_IN = {"shell": "shell.py:Shell", PYTHON: "", "scraper_agent": "scraper.py:Scraper"}
+BUILT_IN = {"shell": "shell.py:Shell", PYTHON: "", "scraper_agent": "scraper.py:ScraperAgent"}
 _PYTHON_SUMMARY = "Runs a class of your own: target=package.module:Class, and the settings of that class."
 
 Resolver = Callable[[str, Mapping[str, Any]], "tuple[type[BaseWorker], Any]"]
@@ -165,7 +165,8 @@ def _of_file(path: Path) -> AgentInfo:
 def _of_entry(entry: EntryPoint) -> AgentInfo:
     package = entry.dist.metadata if entry.dist is not None else None
     source = f"package {package['Name']}" if package is not None else "package"
-    return AgentInfo(entry.name, source, (package.get("Summary") or "") if package else "", lambda: _loaded(entry))
+    summary = package["Summary"] if package is not None and "Summary" in package else ""
+    return AgentInfo(entry.name, source, summary, lambda: _loaded(entry))
 
 
 def _loaded(entry: EntryPoint) -> type[BaseWorker]:
