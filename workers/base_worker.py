@@ -6,21 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nova.errors import UsageProblem
-
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from workers.context import RunContext
-
-
-def check_runtime(agent: type[BaseWorker], runtime: str) -> None:
-    """Raises UsageProblem for a runtime that the agent cannot have."""
-    if runtime == "process" and not agent.own_process:
-        raise UsageProblem(
-            f"{agent.__name__} runs in threads; the process runtime for Python agents comes later",
-            hint="use --runtime thread, or run it as a command with the agent shell",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +30,7 @@ class BaseWorker:
     Config: ClassVar[type[BaseModel] | None] = None
     scalable: ClassVar[bool] = True
     tunables: ClassVar[Mapping[str, Sequence[Any]]] = {}
-    own_process: ClassVar[bool] = False  # its runs are process groups of their own, whatever runtime is declared
+    kills: ClassVar[bool] = False  # its runs are process groups, killed for real whatever runtime is declared
 
     def setup(self, ctx: RunContext) -> None:
         """Called once, before the object's first run and in its thread."""

@@ -34,7 +34,7 @@ class Shell(BaseWorker):
         cwd: str | None = None
         env: dict[str, str] = Field(default_factory=dict)
 
-    own_process: ClassVar[bool] = True
+    kills: ClassVar[bool] = True
 
     def run(self, ctx: RunContext) -> None:
         config: Shell.Config = ctx.config

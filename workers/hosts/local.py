@@ -261,6 +261,8 @@ class LocalHost:
 
     def _remove(self, slot: _Slot) -> None:
         self._slots.pop(slot.spec.instance, None)
+        if slot.killed:
+            self._starts.pop(slot.spec.instance, None)  # should it come back, it is new
         if slot.cell.worker is not None:
             self._pool.submit(slot.cell.let_go)
         self._wake()

@@ -57,7 +57,7 @@ def test_it_is_up_when_start_returns_and_gone_when_stop_does(nova: Nova) -> None
 def test_what_it_writes_is_for_its_owner_only(nova: Nova, home: Path) -> None:
     shell(nova, "tick", "echo tick")
     start_background(nova.settings)
-    until(lambda: (home / "logs" / "workers" / "tick.log").exists())
+    until((home / "logs" / "workers" / "tick.log").exists)
     stop(nova.settings, 10.0)
     for path in [home, *home.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -110,7 +110,7 @@ def test_in_the_foreground_a_term_in_the_middle_of_a_run_ends_everything_in_orde
 def test_a_second_signal_does_not_wait(nova: Nova, home: Path) -> None:
     shell(nova, "deaf", "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done")
     pid = start_background(nova.settings)
-    until(lambda: (home / "pid").exists())
+    until((home / "pid").exists)
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGINT)
     until(lambda: running_managers(nova.settings) == [], seconds=6)

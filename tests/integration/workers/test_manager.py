@@ -167,6 +167,17 @@ def test_killing_and_retiring_end_runs_now(managed: Managed, how: str) -> None:
     assert [run.status for run in managed.runs("sh")] == ["interrupted"]
 
 
+def test_what_was_retired_and_is_deployed_again_is_due_at_once(managed: Managed, agent: Any) -> None:
+    agent("w", lambda ctx: None)
+    managed.deploy("w")
+    managed.start()
+    until(lambda: len(managed.runs("w")) == 1)
+    managed.fleet.retire("w")
+    until(lambda: managed.instances("w") == {})
+    managed.deploy("w")
+    until(lambda: len(managed.runs("w")) == 2)
+
+
 def test_scaling_down_asks_the_surplus_to_end(managed: Managed, agent: Any) -> None:
     agent("w", lambda ctx: ctx.sleep(60))
     managed.deploy("w", replicas=2)

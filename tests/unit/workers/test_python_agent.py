@@ -9,7 +9,6 @@ from nova.errors import UsageProblem
 from workers import BaseWorker
 from workers.agents.python import load_target
 from workers.agents.shell import Shell
-from workers.base_worker import check_runtime
 
 SLOW = """
 import threading
@@ -63,10 +62,3 @@ def test_a_file_that_fails_to_load_says_why_and_may_be_mended(tmp_path: Path) ->
         load_target("broken.py:X", tmp_path)
     path.write_text("from workers import BaseWorker\nclass X(BaseWorker): pass\n")
     assert load_target("broken.py:X", tmp_path).__name__ == "X"
-
-
-def test_the_process_runtime_is_refused_for_agents_that_run_in_threads() -> None:
-    check_runtime(Shell, "process")
-    check_runtime(BaseWorker, "thread")
-    with pytest.raises(UsageProblem, match="later"):
-        check_runtime(BaseWorker, "process")
