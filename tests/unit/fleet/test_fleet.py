@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,10 +30,10 @@ def fleet(tmp_path: Path, clock: ManualClock) -> Fleet:
     return Fleet(tmp_path / "fleet.json", clock, "USD")
 
 
-def mailer(**other: object) -> Declaration:
+def mailer(**other: Any) -> Declaration:
     return Declaration(
         **{"name": "mailer", "department": "sales", "agent": "shell", "config": {"command": "true"}, **other}
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_the_same_declaration_changes_nothing(fleet: Fleet) -> None:
@@ -261,3 +262,119 @@ def test_death_in_the_middle_of_a_write_leaves_a_good_file(fleet: Fleet) -> None
 )
 def test_a_multiplier_rounds_up_within_bounds(replicas: int, multiplier: float, most: int, expected: int) -> None:
     assert scaled_by(replicas, multiplier, most) == expected
+
+
+def test_a_workers_budget_is_its_own_and_a_repeated_declaration_leaves_it(fleet: Fleet) -> None:
+    daily = (BudgetLimit.parse("20/day", "USD"),)
+    fleet.deploy(mailer(budget=daily))
+    fleet.set_budget("worker:mailer", "day", Money.parse("35", "USD"))
+    fleet.set_budget("worker:mailer", "month", Money.parse("300", "USD"))
+    assert fleet.deploy(mailer(budget=daily)).changes == {}
+    assert {(one.per, str(one.limit)) for one in fleet.get("mailer").budget} == {("day", "35.00"), ("month", "300.00")}
+    assert fleet.remove_budget("worker:mailer") == 2
+    assert fleet.get("mailer").budget == ()
+    with pytest.raises(NotFound):
+        fleet.set_budget("worker:nobody", "day", Money.parse("1", "USD"))
+
+
+def test_the_fleets_day_is_the_policys(fleet: Fleet) -> None:
+    fleet.set_budget("fleet", "day", Money.parse("70", "USD"))
+    default = Money.parse("100", "USD")
+    assert fleet.snapshot().policy == {"max_daily_budget": "70.00"}
+    assert [(one.scope, one.per, str(one.limit)) for one in fleet.snapshot().all_budgets(default)] == [
+        ("fleet", "day", "70.00")
+    ]
+    assert fleet.remove_budget("fleet", "day") == 1
+    assert fleet.snapshot().daily_limit(default) == default
+
+
+@pytest.mark.parametrize("limit", [Money.parse("-1", "USD"), Money.parse("1", "EUR")])
+def test_a_budget_that_makes_no_sense_is_refused(fleet: Fleet, limit: Money) -> None:
+    with pytest.raises(UsageProblem):
+        fleet.set_budget("department:sales", "day", limit)
+    with pytest.raises(UsageProblem):
+        fleet.deploy(mailer(budget=(BudgetLimit("day", limit),)))
+
+
+def test_a_stronger_reason_to_pause_replaces_a_weaker_one(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    until = START + timedelta(hours=12)
+    assert fleet.pause("mailer", "budget", until).state_until == until
+    assert fleet.pause("mailer", "roi").state_until is None
+    assert fleet.pause("mailer", "budget", until).pause_reason == "roi"
+    assert fleet.pause("mailer", "operator").pause_reason == "operator"
+
+
+def test_what_is_parked_stays_so_until_it_is_resumed(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.park("mailer")
+    assert fleet.pause("mailer", "operator").state == "parked"
+    assert fleet.cool_down("mailer", START).state == "parked"
+    assert fleet.resume("mailer").state == "active"
+
+
+def test_a_person_who_scales_leaves_the_engine_no_step_to_judge(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    fleet.scale("mailer", 2, step=Step(START, 1, 2, "d-1"))
+    assert fleet.scale("mailer", 2).last_step is not None
+    assert fleet.scale("mailer", 3).last_step is None
+
+
+@pytest.mark.parametrize("state", ["park", "activate"])
+def test_what_changes_nothing_writes_nothing(fleet: Fleet, state: str) -> None:
+    fleet.deploy(mailer())
+    fleet.park("mailer")
+    token = fleet.token()
+    getattr(fleet, state)("mailer")
+    fleet.set_policy({})
+    assert fleet.token() == token
+
+
+def test_names_that_differ_only_in_case_are_refused(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    with pytest.raises(UsageProblem, match="case"):
+        fleet.deploy(mailer(name="Mailer"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"agent": " "},
+        {"runtime": "ray"},
+        {"every_s": 0},
+        {"every_s": float("nan")},
+        {"timeout_s": -1},
+        {"max_replicas": 0},
+        {"config": {"ratio": float("nan")}},
+        {"config": {"when": START}},
+        {"budget": (BudgetLimit.parse("1/day", "USD"), BudgetLimit.parse("2/day", "USD"))},
+    ],
+)
+def test_a_declaration_that_makes_no_sense_is_refused(fleet: Fleet, wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageProblem):
+        fleet.deploy(mailer(**wrong))
+    assert fleet.token() is None
+
+
+def test_a_policy_is_checked_as_it_would_be(fleet: Fleet) -> None:
+    fleet.set_policy({"min_roi": "150"})
+    seen = []
+
+    def check(values: dict[str, str]) -> None:
+        seen.append(values)
+        raise UsageProblem("no")
+
+    with pytest.raises(UsageProblem):
+        fleet.set_policy({"kill_roi": "200"}, check)
+    assert seen == [{"min_roi": "150", "kill_roi": "200"}]
+    assert fleet.snapshot().policy == {"min_roi": "150"}
+
+
+def test_every_document_has_a_revision(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    for amount in ("1", "2"):
+        fleet.set_budget("department:sales", "day", Money.parse(amount, "USD"))
+        fleet.set_policy({"min_runs": amount})
+    tables = json.loads(fleet.path.read_text())
+    revisions = {key: one["revision"] for name in ("budgets", "settings") for key, one in tables[name].items()}
+    assert revisions == {"department:sales/day": 2, "policy": 2}
