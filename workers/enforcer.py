@@ -116,7 +116,11 @@ class Enforcer:
         """Ends cooldowns that are over, and budget pauses whose window has turned."""
         now, changed = self._clock.now(), False
         for one in snapshot.deployments.values():
-            if one.state_until is None or one.state_until > now or not mine(one):
+            if one.state_until is None or not mine(one):
+                continue
+            left = one.state_until - now
+            set_back = one.state == "cooling_down" and left > self._crash_policy.cooldown  # the clock was
+            if left > timedelta(0) and not set_back:
                 continue
             if one.state == "cooling_down":
                 self._fleet.activate(one.name)

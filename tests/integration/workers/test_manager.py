@@ -213,6 +213,14 @@ def test_a_cooldown_outlives_the_manager(managed: Managed) -> None:
     until(lambda: managed.runs("bad"))
 
 
+def test_a_clock_that_was_set_back_does_not_lengthen_a_cooldown(managed: Managed, agent: Any) -> None:
+    agent("w", lambda ctx: None)
+    managed.deploy("w")
+    managed.fleet.cool_down("w", datetime.now(UTC) + timedelta(seconds=3600 + 200))
+    managed.start()
+    until(lambda: managed.runs("w"))
+
+
 def test_without_auto_restart_a_crash_parks_at_once(managed: Managed) -> None:
     managed.settings["crash_policy"] = CrashPolicy(auto_restart=False)
     managed.shell("bad", "exit 3")
