@@ -7,7 +7,7 @@ from typing import Any
 
 from nova.autonomous.decision import Decision
 from nova.autonomous.engine import decide
-from nova.autonomous.execute import execute
+from nova.autonomous.execute import close, execute
 from nova.autonomous.office import Office, cycle_lock, look, policy_of
 from nova.autonomous.records import ENGINE, decision_in, shown
 from nova.clock import iso
@@ -43,7 +43,8 @@ def approve(nova: Office, id: str, by: str, note: str | None = None) -> Decision
             raise Refused(f"{record.worker} is not there any more", hint=_AGAIN)
         _refuse_drift(meant, decide(found[record.worker], policy, now), _amount(record, policy.currency))
         approved = nova.ledger.decisions.transition(id, ("pending",), "approved", by, note=note, at=now)
-        return execute(nova, approved, snapshot.deployments[record.worker], by)
+        (done,) = close(nova, [execute(nova, approved, snapshot.deployments[record.worker])], by)
+        return done
 
 
 def reject(nova: Office, id: str, by: str, note: str | None = None) -> DecisionRecord:

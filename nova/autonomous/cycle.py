@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from nova.autonomous.budget import DayBudget
 from nova.autonomous.decision import Kind
 from nova.autonomous.engine import decide
 from nova.autonomous.evidence import Evidence
-from nova.autonomous.execute import execute, finish_leftovers
+from nova.autonomous.execute import close, execute, finish_leftovers
 from nova.autonomous.gate import DEFERRED, EXECUTE, PENDING, Gated, Situation, Standing, gate
 from nova.autonomous.office import Office, cycle_lock, is_enabled, look, policy_of
 from nova.autonomous.policy import Policy
@@ -100,7 +100,7 @@ class _Cycle:
             passed = [each for each in passed if each.decision.kind is not Kind.HOLD]
         records = self._record(id, passed, seen, waiting, gathered.budget)
         if self.acts:
-            records = [self._carry_out(record) for record in records]
+            records = self._carry_out(records)
         self._tell(records, waiting, seen)
         result = CycleResult(
             id, self.at, self.enabled, self.dry_run, self.policy.version, self.policy.currency, len(seen),
@@ -169,10 +169,11 @@ class _Cycle:
             requires_approval=each.requires_approval,
         )  # fmt: skip
 
-    def _carry_out(self, record: DecisionRecord) -> DecisionRecord:
-        if record.state != "approved":
-            return record
-        return execute(self.nova, record, self.snapshot.deployments[record.worker])
+    def _carry_out(self, records: Sequence[DecisionRecord]) -> list[DecisionRecord]:
+        deployments = self.snapshot.deployments
+        outcomes = [execute(self.nova, one, deployments[one.worker]) for one in records if one.state == "approved"]
+        closed = {one.id: one for one in close(self.nova, outcomes)}
+        return [closed.get(one.id, one) for one in records]
 
     def _tell(
         self, records: Sequence[DecisionRecord], waiting: Mapping[str, DecisionRecord], seen: Mapping[str, Evidence]
@@ -201,10 +202,3 @@ def _stale(seen: Mapping[str, Evidence]) -> list[str]:
 def _standing(record: DecisionRecord, currency: str) -> Standing:
     amount = Money.parse(str(record.body.get("approve_up_to", record.body["daily_cost_impact"])), currency)
     return Standing(record.id, record.fingerprint, amount)
-
-
-def without_evidence(record: DecisionRecord) -> DecisionRecord:
-    """For showing in lists."""
-    return replace(
-        record, body={name: value for name, value in record.body.items() if name not in ("evidence", "policy")}
-    )

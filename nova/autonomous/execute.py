@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,31 +12,57 @@ from nova.autonomous.decision import Kind
 from nova.autonomous.office import Office
 from nova.autonomous.records import ENGINE
 from nova.errors import NovaError, RevisionConflict
-from nova.ledger.decisions import DecisionRecord
+from nova.ledger.decisions import DecisionRecord, transition
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from nova.fleet.documents import Deployment, FleetSnapshot
     from nova.fleet.fleet import Fleet
 
 log = logging.getLogger(__name__)
 
 
-def execute(nova: Office, record: DecisionRecord, deployment: Deployment, actor: str = ENGINE) -> DecisionRecord:
-    """Of an `approved` record; returns it as executed, or as superseded or failed with the reason.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an approved record: executed, or superseded or failed with the reason."""
+
+    record: DecisionRecord
+    state: str
+    note: str | None = None
+
+
+def execute(nova: Office, record: DecisionRecord, deployment: Deployment) -> Outcome:
+    """Changes the fleet for an `approved` record; `close` it afterwards.
 
     `deployment` is what was decided on: when it was changed since, nothing is done.
     """
-    at = nova.clock.now()
     try:
-        apply_to_fleet(nova.fleet, record, deployment, at)
+        apply_to_fleet(nova.fleet, record, deployment, nova.clock.now())
     except RevisionConflict:
-        return _close(nova, record, "superseded", actor, "the deployment was changed meanwhile")
+        return Outcome(record, "superseded", "the deployment was changed meanwhile")
     except NovaError as problem:
         log.error(
             "decision_failed", extra={"action": "decision_failed", "decision": record.id, "error": problem.message}
         )
-        return _close(nova, record, "failed", actor, problem.message)
-    return _close(nova, record, "executed", actor, None)
+        return Outcome(record, "failed", problem.message)
+    return Outcome(record, "executed")
+
+
+def close(nova: Office, outcomes: Sequence[Outcome], actor: str = ENGINE) -> list[DecisionRecord]:
+    """Records what became of them, all in one transaction; returns the records as they are then."""
+    at = nova.clock.now()
+
+    def work(conn: Connection) -> list[DecisionRecord]:
+        return [
+            transition(
+                conn, one.record.id, ("approved",), one.state, actor, at,
+                note=one.note, changes={"outcome": one.note} if one.note else None,
+            )
+            for one in outcomes
+        ]  # fmt: skip
+
+    return nova.ledger.apply(work) if outcomes else []
 
 
 def apply_to_fleet(fleet: Fleet, record: DecisionRecord, deployment: Deployment, at: datetime) -> None:
@@ -99,15 +125,10 @@ def took_effect(record: DecisionRecord, deployment: Deployment | None) -> bool:
 
 def finish_leftovers(nova: Office, snapshot: FleetSnapshot) -> None:
     """What a cycle that was cut short meant to do: done where the fleet shows it, else superseded and decided anew."""
+    outcomes = []
     for record in nova.ledger.decisions.by_state("approved"):
         done = took_effect(record, snapshot.deployments.get(record.worker))
-        note = None if done else "it was cut short before it changed the fleet"
-        _close(nova, record, "executed" if done else "superseded", ENGINE, note)
         log.warning("leftover_closed", extra={"action": "leftover_closed", "decision": record.id, "done": done})
-
-
-def _close(nova: Office, record: DecisionRecord, state: str, actor: str, note: str | None) -> DecisionRecord:
-    changes = {"outcome": note} if note else None
-    return nova.ledger.decisions.transition(
-        record.id, ("approved",), state, actor, note=note, changes=changes, at=nova.clock.now()
-    )
+        note = None if done else "it was cut short before it changed the fleet"
+        outcomes.append(Outcome(record, "executed" if done else "superseded", note))
+    close(nova, outcomes)

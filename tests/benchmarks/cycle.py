@@ -1,6 +1,6 @@
 """A decision cycle over 1,000 deployments and 1,000,000 entries: at most 2 s.
 
-Run by hand: PYTHONPATH=. python tests/benchmarks/cycle.py [DEPLOYMENTS] [ENTRIES]. It prints the bar and what was measured.
+Run by hand: PYTHONPATH=. python tests/benchmarks/cycle.py [DEPLOYMENTS] [ENTRIES]. It prints the bar and what it took.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from nova.autonomous.cycle import run_cycle
 from nova.autonomous.explain import status
 from nova.clock import ManualClock, iso
 from nova.config import Settings, load_settings
-from nova.fleet.documents import Deployment
+from nova.fleet.documents import Declaration
 from nova.fleet.fleet import Fleet
+from nova.fleet.transitions import declared
 from nova.ledger.ledger import Ledger
 from nova.ledger.runs import RunRecord, import_runs
 
@@ -41,11 +42,8 @@ def fill(office: Office, deployments: int, entries: int) -> None:
     chance = random.Random(1)
     with office.fleet._changing() as db:  # one write instead of a thousand
         for i in range(deployments):
-            one = Deployment(
-                name=f"w{i}", department=f"d{i % 7}", agent="shell", runtime="thread", state="active", pause_reason=None,
-                state_until=None, state_since=NOW, replicas=1, max_replicas=10, every_s=3600, timeout_s=300, budget=(),
-                config={"command": "true"}, revision=1, created_at=NOW,
-            )  # fmt: skip
+            asked = Declaration(f"w{i}", f"d{i % 7}", "shell", every_s=3600, config={"command": "true"})
+            one = declared(asked, NOW)
             db.documents("deployments").put(one.name, one.to_document())
     office.fleet.set_autonomous(True)
     office.fleet.set_policy({"max_daily_budget": "1000000", "require_approval_above": "1000000"})
