@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+NOVA = Path(sys.executable).with_name("nova")
+ACTS = (
+    "a winner scaled",
+    "a loser killed",
+    "a spender stopped at its budget",
+    "a crasher parked",
+    "a big decision waiting for approval",
+)
+
+
+def _daemons() -> set[int]:
+    return {one.pid for one in psutil.process_iter(["cmdline"]) if "nova.daemon" in (one.info["cmdline"] or [])}
+
+
+@pytest.mark.serial
+@pytest.mark.xdist_group("serial")
+def test_the_quick_demo_shows_the_whole_job_and_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    before = _daemons()
+    environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "NOVA_HOME": str(home), "LANG": "C.UTF-8"}
+    (tmp_path / ".env").write_text("STRIPE_API_KEY=sk_live_the_operators_own\nMAX_DAILY_BUDGET=1\n")
+
+    done = subprocess.run(
+        [NOVA, "demo", "--quick"], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [f"  yes  {act}" in done.stdout for act in ACTS] == [True] * len(ACTS)
+    assert "equal to the cent" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert not list(tmp_path.glob("nova-demo-*"))
+    assert not list(home.iterdir())
+    assert not _daemons() - before
