@@ -32,7 +32,7 @@ def backup(store: Store, path: Path, *, force: bool = False) -> None:
 def restore(path: Path, into: Path) -> Path | None:
     """Puts the backup `path` in the place of the ledger `into`, and returns where the replaced one was kept.
 
-    Refused when the backup is damaged or newer than this nova. Nobody may have the ledger open: the caller sees to that.
+    Refused when the backup is damaged or newer than this nova. The caller sees to it that nobody has the ledger open.
     """
     if not path.exists():
         raise NotFound(f"no backup {path}")
@@ -43,7 +43,7 @@ def restore(path: Path, into: Path) -> Path | None:
     if kept is not None:
         for end in ("", *_SIDE_FILES):
             _move(into.with_name(into.name + end), kept.with_name(kept.name + end))
-    os.replace(fresh, into)
+    fresh.replace(into)
     _sync_directory(into.parent)
     return kept
 
@@ -72,7 +72,7 @@ def _copy(source: Path, target: Path) -> None:
             to.execute("PRAGMA journal_mode=DELETE")
         with partial.open("rb+") as done:
             os.fsync(done.fileno())
-        os.replace(partial, target)
+        partial.replace(target)
         _sync_directory(target.parent)
     except sqlite3.Error as error:
         problem = translated(error, partial)
@@ -90,7 +90,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _move(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     if source.exists():
-        os.replace(source, target)
+        source.replace(target)
 
 
 def _sync_directory(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How facts become rows: what is new is told from what is known, converted, put on its side, and counted in the sums."""
+"""How facts become rows: told from what is known, converted, put on their side, and counted in the sums."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 
 from nova.ledger import rollups, usage
 from nova.ledger.conversion import by_currency, converted
-from nova.ledger.facts import MOVES, Fact
+from nova.ledger.facts import MOVES, REVENUE_SIGNS, Fact
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 PENDING = "pending"
+_SIDES = {**dict.fromkeys(REVENUE_SIGNS, "revenue"), "cost": "cost"}  # an adjustment has that of what it corrects
 _CHUNK = 4000  # keys a statement
 
 _COLUMNS = (
@@ -146,23 +147,7 @@ def _rows(conn: Connection, store: Store, facts: Sequence[Fact]) -> list[tuple[A
     current: dict[str, str] | None = None
     rows = []
     for fact in facts:
-        (
-            source,
-            id,
-            kind,
-            worker,
-            run,
-            micros,
-            currency,
-            rate,
-            at_us,
-            model,
-            evidence,
-            corrects,
-            note,
-            object,
-            digest,
-        ) = fact
+        source, id, kind, worker, run, micros, currency, rate, at_us, *rest = fact
         booked: int | None = micros
         rate_at_us = None
         if currency != reporting:
@@ -170,14 +155,9 @@ def _rows(conn: Connection, store: Store, facts: Sequence[Fact]) -> list[tuple[A
                 current = by_currency(conn) if current is None else current
                 rate = current.get(currency)
             booked, rate_at_us = converted(micros, currency, rate, reporting), None if rate is None else now_us
-        if kind == "adjustment":
-            side = sides.get(f"{source}/{id}", PENDING)
-        else:
-            side = "cost" if kind == "cost" else "revenue"
-        rows.append(
-            (source, id, kind, side, worker, run, micros, currency, rate, rate_at_us, booked, at_us)
-            + (model, evidence, corrects, note, object, digest, now_us)
-        )
+        side = _SIDES.get(kind) or sides.get(f"{source}/{id}", PENDING)
+        row = (source, id, kind, side, worker, run, micros, currency, rate, rate_at_us, booked, at_us, *rest, now_us)
+        rows.append(row)
     return rows
 
 

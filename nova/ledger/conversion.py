@@ -15,7 +15,7 @@ _LAST = "SELECT currency, rate FROM rates WHERE seq IN (SELECT max(seq) FROM rat
 
 def by_currency(conn: Connection) -> dict[str, str]:
     """The operator's rates: units of the reporting currency for one of each."""
-    return {currency: rate for currency, rate in conn.exec_driver_sql(_LAST)}
+    return {row.currency: row.rate for row in conn.exec_driver_sql(_LAST)}
 
 
 def converted(micros: int, currency: str, rate: str | None, reporting: str) -> int | None:

@@ -63,7 +63,7 @@ def _set_up(driver: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(conn: Connection) -> None:
-    # A deferred transaction that writes later can fail with "locked" whatever the timeout: writers take the lock at once.
+    # A transaction that turns to writing later can fail with "locked" whatever the timeout: writers lock at once.
     writes = conn.get_execution_options().get(WRITES)
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -86,7 +86,7 @@ def driver_of(conn: Connection) -> sqlite3.Connection:
 
 
 def translated(error: BaseException, path: Path) -> BaseException:
-    """The NovaError that says what a driver's error means to the operator; what is no such error comes back as it is."""
+    """The NovaError that says what a driver's error means to the operator; any other comes back as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, sqlite3.Error):
         return error

@@ -35,7 +35,7 @@ _SHOWN = 5
 class StoredEntry:
     """An entry in the ledger. `booked` is its amount in the reporting currency, None while it has no rate.
 
-    `entry.worker` is whom it was recorded for; `side` is revenue, cost, or pending: an adjustment of what has not arrived.
+    `entry.worker` is whom it was recorded for; `side` is revenue, cost, or pending: it corrects what has not arrived.
     """
 
     seq: int
@@ -181,7 +181,7 @@ class Entries:
         self._store = store
 
     def record(self, given: Sequence[Entry]) -> Recorded:
-        """Durable when it returns. A conflict does not stop the others; an invalid entry is a UsageProblem and stops all."""
+        """Durable when it returns. A conflict does not stop the others; an invalid entry, a UsageProblem, stops all."""
         store = self._store
         return store.apply(lambda conn: record_entries(conn, store, given))
 
@@ -236,7 +236,7 @@ class Entries:
     def reattribute(
         self, moved: Sequence[StoredEntry], worker: str | None, *, model: str, evidence: str | None, by: str
     ) -> int:
-        """Gives entries, with what corrects them, to a worker; the same again changes nothing. Returns how many moved."""
+        """Gives entries, with what corrects them, to a worker; again is harmless. Returns how many moved."""
         store = self._store
         return store.apply(lambda conn: move(conn, store, moved, worker, model=model, evidence=evidence, by=by))
 

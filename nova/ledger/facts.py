@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from nova.clock import to_us
 from nova.errors import UsageProblem
@@ -40,9 +41,9 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One money fact. `amount` is positive, but for an adjustment: there it is the signed effect on net revenue or on cost.
+    """One money fact. `amount` is positive, but an adjustment's is its signed effect on net revenue or on cost.
 
-    `rate` is the platform's own, in units of the reporting currency. `corrects` is SOURCE/ID, or an ID of the same source.
+    `rate` is the platform's own, in units of the reporting currency. `corrects` is SOURCE/ID, or the same source's ID.
     """
 
     id: str
@@ -126,59 +127,69 @@ def fact_of(
     reporting: str,
 ) -> Fact:
     """The same from plain values, for what comes by the hundred thousand. Raises UsageProblem."""
-    if kind not in KINDS:
-        raise UsageProblem(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-    _check_name("source", source)
-    if worker is not None:
-        _check_name("worker", worker)
+    try:
+        head = _head(source, kind, worker, currency, model)
+    except TypeError:  # a list or an object where text belongs
+        head = _head.__wrapped__(source, kind, worker, currency, model)
     _check_name("id", id)
-    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
-        raise UsageProblem(f"currency must be three capital letters such as USD, not {currency!r}")
     if not _EARLIEST_US <= at_us < _LATEST_US:
         raise UsageProblem("the time must lie between 2000 and 2200")
-    if abs(micros) > MAX_MICROS:
-        raise UsageProblem("the amount is larger than nova keeps (100 billion)")
-    for name, text in (("run", run), ("model", model), ("evidence", evidence), ("object", object), ("note", note)):
-        if text is not None and not (isinstance(text, str) and len(text) <= _LONGEST[name]):
-            raise UsageProblem(f"{name} must be text of at most {_LONGEST[name]} characters")
+    if not 0 < micros <= MAX_MICROS and (kind != "adjustment" or abs(micros) > MAX_MICROS):
+        raise UsageProblem(
+            "the amount is larger than nova keeps (100 billion)"
+            if abs(micros) > MAX_MICROS
+            else f"the amount of a {kind} must be more than zero"
+        )
+    for name, text in (("run", run), ("evidence", evidence), ("object", object), ("note", note)):
+        if text is not None:
+            _check_optional(name, text)
     if kind == "adjustment":
         corrects = _corrected(source, id, micros, corrects)
-    elif micros <= 0:
-        raise UsageProblem(f"the amount of a {kind} must be more than zero")
     elif corrects is not None:
         corrects = _reference(source, corrects)
     if rate is not None and currency == reporting:
         if Decimal(rate) != 1:
             raise UsageProblem(f"an amount in {reporting} has no rate but 1, not {rate}")
         rate = None
-    content = (
-        source,
-        id,
-        kind,
-        worker,
-        run,
-        str(micros),
-        currency,
-        str(at_us),
-        model,
-        evidence,
-        corrects,
-        note,
-        object,
-    )
-    digest = digest_of(content)
+    digest = _digest(head, id, micros, at_us, (run, evidence, corrects, note, object))
     return Fact(
         source, id, kind, worker, run, micros, currency, rate, at_us, model, evidence, corrects, note, object, digest
     )
 
 
-def digest_of(content: tuple[str | None, ...]) -> bytes:
-    """SHA-256 of the texts, each with its length before it so that no other content reads the same."""
-    canonical = "".join(["-" if text is None else f"{len(text)}:{text}" for text in content])
+def digest_of(row: Any) -> bytes:
+    """The digest of what a row of the table holds, whatever digest it carries."""
+    head = _prefixed((row.source, row.kind, row.worker, row.currency, row.model))
+    rest = (row.run, row.evidence, row.corrects, row.note, row.object)
+    return _digest(head, row.id, row.micros, row.at_us, rest)
+
+
+@lru_cache(maxsize=4096)
+def _head(source: str, kind: str, worker: str | None, currency: str, model: str | None) -> str:
+    """Checks what many entries have in common, and gives its part of the canonical text."""
+    if kind not in KINDS:
+        raise UsageProblem(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    _check_name("source", source)
+    if worker is not None:
+        _check_name("worker", worker)
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+        raise UsageProblem(f"currency must be three capital letters such as USD, not {currency!r}")
+    if model is not None:
+        _check_optional("model", model)
+    return _prefixed((source, kind, worker, currency, model))
+
+
+def _digest(head: str, id: str, micros: int, at_us: int, rest: tuple[str | None, ...]) -> bytes:
+    canonical = f"{head}{len(id)}:{id}{micros},{at_us},{_prefixed(rest)}"
     try:
         return hashlib.sha256(canonical.encode()).digest()
     except UnicodeEncodeError:
         raise UsageProblem("the text holds half a character (a lone surrogate)") from None
+
+
+def _prefixed(texts: tuple[str | None, ...]) -> str:
+    """Each text after its length, so that no two sequences of texts read the same."""
+    return "".join(["-" if text is None else f"{len(text)}:{text}" for text in texts])
 
 
 def rate_text(rate: Decimal | str) -> str:
@@ -216,6 +227,11 @@ def _check_text(field: str, text: str) -> None:
         )
     if not text or len(text) > _LONGEST[field]:
         raise UsageProblem(f"{field} must have 1 to {_LONGEST[field]} characters")
+
+
+def _check_optional(field: str, text: str) -> None:
+    if not isinstance(text, str) or len(text) > _LONGEST[field]:
+        raise UsageProblem(f"{field} must be text of at most {_LONGEST[field]} characters")
 
 
 def _corrected(source: str, id: str, micros: int, corrects: str | None) -> str:

@@ -98,7 +98,7 @@ class GroupWriter:
                 if conn is None:
                     conn = self._engine.connect().execution_options(**{WRITES: True})
                 self._write(conn, group)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whatever happens, those who wait are told
                 self._drop(conn)
                 conn = None
                 self._failed(group, translated(error, self._path))

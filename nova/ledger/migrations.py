@@ -17,7 +17,7 @@ from nova.ledger import usage
 from nova.ledger.dialect import WRITES, is_busy, is_missing_table
 from nova.ledger.schema import entries, meta, metadata, rates, reservations, run_accounts
 
-# The function numbered N turns schema N-1 into schema N. A fresh ledger is created at the newest and counts all as applied.
+# The function numbered N turns schema N-1 into schema N. A fresh ledger starts at the newest, with all applied.
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
 FIRST = 1
 _APPLIED = "migration:"

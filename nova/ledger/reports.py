@@ -1,11 +1,11 @@
-"""Revenue, cost and ROI by worker, department, agent, source or day, from the sums: their cost does not grow with history."""
+"""Revenue, cost and ROI by worker, department, agent, source or day: read from the sums, whatever the history."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -112,7 +112,7 @@ class Reports:
         return {worker: found.totals(self._store.currency) for worker, found in sums.items()}
 
     def report(self, by: By = "worker", since: datetime | None = None, until: datetime | None = None) -> Report:
-        """Entries from `since` on and before `until`. Rows by day are in order of time, others by profit, best first."""
+        """Entries from `since` on and before `until`. Rows by day come in order, others by profit, best first."""
         rows: dict[str, _Sum] = defaultdict(_Sum)
         unattributed, total = _Sum(), _Sum()
         with self._store.read() as conn:
@@ -171,7 +171,8 @@ def _key_of(conn: Connection, by: By) -> Callable[[str, str], str]:
     if by == "worker":
         return lambda worker, source: worker
     if by in ("department", "agent"):
-        known = {worker: name for worker, name in conn.exec_driver_sql(f"SELECT worker, {by} FROM deployments_seen")}
+        rows = conn.exec_driver_sql(f"SELECT worker, {by} AS name FROM deployments_seen")
+        known = {row.worker: row.name for row in rows}
         return lambda worker, source: known.get(worker, UNDEPLOYED) if worker else ""
     return lambda worker, source: source
 
@@ -187,12 +188,13 @@ def _days(first: int, last: int, zone: ZoneInfo) -> list[tuple[str, int, int]]:
     """The local days that touch the span: (name, from, until), cut to the span."""
     found = []
     local = from_us(first).astimezone(zone)
-    day = datetime(local.year, local.month, local.day)
+    day = local.date()
     while first < last:
-        turn = min(to_us((day + timedelta(days=1)).replace(tzinfo=zone).astimezone(UTC)), last)
+        following = day + timedelta(days=1)
+        turn = min(to_us(datetime.combine(following, time(), zone).astimezone(UTC)), last)
         if turn > first:
-            found.append((f"{day:%Y-%m-%d}", first, turn))
-        day, first = day + timedelta(days=1), max(first, turn)
+            found.append((day.isoformat(), first, turn))
+        day, first = following, max(first, turn)
     return found
 
 
@@ -210,7 +212,9 @@ def _between(conn: Connection, start: int, end: int) -> Iterable[Any]:
 
 
 # The workers lead, so that each one's hours are a range of the primary key.
-_HOURS = "FROM (SELECT DISTINCT worker FROM totals) w CROSS JOIN rollups r WHERE r.worker = w.worker AND hour >= ? AND hour < ?"
+_HOURS = """
+    FROM (SELECT DISTINCT worker FROM totals) w CROSS JOIN rollups r
+    WHERE r.worker = w.worker AND hour >= ? AND hour < ?"""
 _SUMMED = "r.worker, source, kind, side, unit, sum(n), sum(micros)"
 
 
@@ -236,9 +240,9 @@ def _whole_days(
     yield from ((spans[0][0], row) for row in _exact(conn, first, first_hour * HOUR_US))
     day_of = {hour: day for day, start, end in spans for hour in range(start // HOUR_US, -(-end // HOUR_US))}
     rows = conn.exec_driver_sql(
-        f"SELECT hour, '', source, kind, side, unit, sum(n), sum(micros), r.worker = '' {_HOURS} GROUP BY 1, 3, 4, 5, 6, 9",
+        f"SELECT hour, r.worker = '', source, kind, side, unit, sum(n), sum(micros) {_HOURS} GROUP BY 1, 2, 3, 4, 5, 6",
         (first_hour, last_hour),
     )
-    for hour, _, source, kind, side, unit, n, micros, nobody in rows:
-        yield day_of[hour], ("" if nobody else "*", source, kind, side, unit, n, micros)
+    for hour, nobody, *sums in rows:
+        yield day_of[hour], ("" if nobody else "somebody", *sums)
     yield from ((spans[-1][0], row) for row in _exact(conn, last_hour * HOUR_US, last))

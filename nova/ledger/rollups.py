@@ -1,8 +1,8 @@
-"""The sums beside the entries: per worker and hour, and for ever. They are kept in the transaction that writes the entry."""
+"""The sums beside the entries, per worker and hour and for ever, kept in the transaction that writes the entry."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,8 +16,8 @@ _HOUR_KEY = "worker, hour, source, kind, side, unit"
 _TOTAL_KEY = "worker, source, kind, side, unit"
 
 
-# The first columns of an entry, as far as the sums need them: source, id, kind, side, worker, run, micros, currency, rate,
-# rate_at_us, booked_micros, at_us. `booked_micros` is None where there is no rate.
+# The first columns of an entry: source, id, kind, side, worker, run, micros, currency, rate, rate_at_us, booked_micros
+# (None where there is no rate), at_us.
 Row = Sequence[Any]
 
 
@@ -29,7 +29,8 @@ def _upsert(table: str, key: str, extremes: tuple[str, ...]) -> str:
             newer = f"excluded.{name} {sign} {table}.{name}"
             rules.append(f"{name} = CASE WHEN {newer} THEN excluded.{name} ELSE {table}.{name} END")
     holes = ", ".join("?" * len(names))
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({holes}) ON CONFLICT ({key}) DO UPDATE SET {', '.join(rules)}"
+    columns, update = ", ".join(names), ", ".join(rules)
+    return f"INSERT INTO {table} ({columns}) VALUES ({holes}) ON CONFLICT ({key}) DO UPDATE SET {update}"
 
 
 _UPSERT_HOURS = _upsert("rollups", _HOUR_KEY, ())
@@ -66,11 +67,13 @@ class Sums:
             else:
                 _add(sums, n, amount, squares, peak)
 
-    def hour_rows(self) -> list[tuple[Any, ...]]:
-        """In the order of the table, so that neighbours are written together."""
-        return sorted(
-            (key[0], hour, *key[1:], *sums) for key, by_hour in self.hours.items() for hour, sums in by_hour.items()
-        )
+    def hour_rows(self) -> Iterator[tuple[Any, ...]]:
+        """A worker's hours one after the other, as the table has them, so that neighbours are written together."""
+        for key in sorted(self.hours):
+            worker, *rest = key
+            by_hour = self.hours[key]
+            for hour in sorted(by_hour):
+                yield (worker, hour, *rest, *by_hour[hour])
 
     def total_rows(self) -> list[tuple[Any, ...]]:
         return [(*key, *sums) for key, sums in self.totals.items()]
@@ -88,15 +91,15 @@ def add(conn: Connection, rows: Iterable[Row]) -> None:
     """Counts entries that were just written."""
     sums = Sums(rows)
     if sums.totals:
-        conn.exec_driver_sql(_UPSERT_HOURS, sums.hour_rows())
+        conn.exec_driver_sql(_UPSERT_HOURS, list(sums.hour_rows()))
         conn.exec_driver_sql(_UPSERT_TOTALS, sums.total_rows())
 
 
 def leave(conn: Connection, rows: Iterable[Row]) -> None:
     """Takes entries out of the sums they stood in before they found their rate or their side.
 
-    `rows` are as they were; they must have changed in the table already. A maximum cannot be taken back, so the sums are
-    counted again, over the few entries that still have no rate or no side.
+    `rows` are as they were; they must have changed in the table already. A maximum cannot be taken back, so the sums
+    are counted again, over the few entries that still have no rate or no side.
     """
     gone = Sums(rows)
     for key, by_hour in gone.hours.items():
@@ -115,7 +118,8 @@ def forget_unit(conn: Connection, currency: str) -> None:
 SEEN = f"""
     SELECT coalesce(worker, '') AS worker, at_us / {HOUR_US} AS hour, source, kind, side,
         CASE WHEN booked_micros IS NULL THEN currency ELSE '' END AS unit, coalesce(booked_micros, micros) AS a, at_us,
-        CASE WHEN source = '{MOVES}' AND kind = 'adjustment' AND substr(id, length(id) - 4) = ':from' THEN -1 ELSE 1 END AS w
+        CASE WHEN source = '{MOVES}' AND kind = 'adjustment' AND substr(id, length(id) - 4) = ':from'
+            THEN -1 ELSE 1 END AS w
     FROM entries"""
 MEASURES = """sum(w), sum(a), sum(w * (a / 1e6) * (a / 1e6)), max(CASE WHEN w > 0 THEN abs(a) ELSE 0 END)"""
 

@@ -62,7 +62,13 @@ entries = Table(
     Index("entries_by_time", "at_us"),
 )
 Index("entries_by_object", entries.c.source, entries.c.object, sqlite_where=entries.c.object.is_not(None))
-Index("entries_unconverted", entries.c.currency, entries.c.worker, entries.c.at_us, sqlite_where=entries.c.booked_micros.is_(None))
+Index(
+    "entries_unconverted",
+    entries.c.currency,
+    entries.c.worker,
+    entries.c.at_us,
+    sqlite_where=entries.c.booked_micros.is_(None),
+)
 Index("entries_by_correction", entries.c.corrects, sqlite_where=entries.c.corrects.is_not(None))
 Index("entries_pending", entries.c.corrects, sqlite_where=entries.c.side == "pending")
 
@@ -200,7 +206,7 @@ reservations = Table(
     _column("day", Text),  # the local day it was opened on: the window it is counted and spent in
     _column("opened_us", BigInteger),
     _column("release_on_death", Boolean),
-    _column("settled_micros", BigInteger, null=True),  # null while open; kept until the run ends, so that settling repeats safely
+    _column("settled_micros", BigInteger, null=True),  # null while open; kept until the run ends: settling repeats
     Index("reservations_by_run", "run"),
     sqlite_with_rowid=False,
 )

@@ -23,7 +23,7 @@ _MOST_CACHED = 200_000
 
 
 class Store:
-    """Open with `Store.open`. `grouped` is for the manager: one writer thread commits what all its threads want written."""
+    """Open with `Store.open`. `grouped` is for the manager: one writer thread commits for all its threads."""
 
     def __init__(self, engine: Engine, path: Path, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool) -> None:
         self.path = path

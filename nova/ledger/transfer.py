@@ -133,10 +133,9 @@ class Transfer:
 
     def _read(self, number: int, line: str | bytes, batch: _Batch, tally: _Tally) -> None:
         try:
-            text = line if isinstance(line, str) else line.decode()
+            text = (line if isinstance(line, str) else line.decode()).strip()
             if number == 1:
                 text = text.removeprefix("\ufeff")
-            text = text.strip()
             if not text:
                 return
             found = read_line(text, self._store.currency)

@@ -30,17 +30,18 @@ Usage = dict[tuple[str, str], list[int]]  # [spent, reserved] by (scope, window)
 
 
 def departments(conn: Connection) -> dict[str, str]:
-    return {worker: name for worker, name in conn.exec_driver_sql("SELECT worker, department FROM deployments_seen")}
+    rows = conn.exec_driver_sql("SELECT worker, department FROM deployments_seen")
+    return {row.worker: row.department for row in rows}
 
 
 def count(conn: Connection, store: Store, costs: Iterable[Cost]) -> None:
     """Adds booked costs to the fleet's, the worker's and its department's windows."""
-    sums: dict[tuple[str | None, str], int] = {}
+    sums: dict[tuple[str | None, str], int] = defaultdict(int)
     windows = store.windows
     for worker, micros, at_us in costs:
-        for window in windows(at_us):
-            key = (worker, window)
-            sums[key] = sums.get(key, 0) + micros
+        day, month = windows(at_us)
+        sums[worker, day] += micros
+        sums[worker, month] += micros
     if sums:
         known = departments(conn)
         usage: Usage = defaultdict(lambda: [0, 0])

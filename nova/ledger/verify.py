@@ -57,8 +57,7 @@ def _problems(conn: Connection, store: Store) -> Iterator[str]:
 def _entries(conn: Connection, reporting: str) -> Iterator[str]:
     rows = conn.execution_options(yield_per=_ROWS).execute(select(entries).order_by(entries.c.seq))
     for row in rows:
-        key = (row.source, row.id, row.kind, row.worker, row.run, str(row.micros), row.currency, str(row.at_us))
-        if digest_of((*key, row.model, row.evidence, row.corrects, row.note, row.object)) != row.digest:
+        if digest_of(row) != row.digest:
             yield f"entry {row.source}/{row.id}: its content is not what was recorded"
         if row.booked_micros != _booked(row, reporting):
             yield f"entry {row.source}/{row.id}: it is booked with {row.booked_micros} millionths, not as its rate says"

@@ -40,7 +40,9 @@ def meta_of(path: Path) -> dict[str, str]:
 def old_ledger(path: Path) -> Path:
     with closing(sqlite3.connect(path)) as conn:
         conn.executescript(FIRST_SCHEMA.read_text())
-        conn.execute("INSERT INTO meta VALUES ('migration:1', '2026-01-01T00:00:00Z'), ('currency', 'USD'), ('zone', 'UTC')")
+        conn.execute(
+            "INSERT INTO meta VALUES ('migration:1', '2026-01-01T00:00:00Z'), ('currency', 'USD'), ('zone', 'UTC')"
+        )
         conn.commit()
     return path
 

@@ -29,7 +29,10 @@ def test_without_a_rate_an_amount_stays_out_of_the_sums_and_is_shown(ledger: Led
     ledger.entries.record([sale("a", "10 EUR"), sale("b", "5"), replace(sale("c", "2 EUR"), kind="cost")])
     totals = ledger.reports.totals()["mailer"]
     assert (str(totals.revenue), totals.entries, totals.unconverted, totals.has_cost) == ("5.00", 3, 2, False)
-    shown = [(row.worker, row.side, row.entries, str(row.amount), row.amount.currency) for row in ledger.reports.unconverted()]
+    shown = [
+        (row.worker, row.side, row.entries, str(row.amount), row.amount.currency)
+        for row in ledger.reports.unconverted()
+    ]
     assert shown == [("mailer", "cost", 1, "2.00", "EUR"), ("mailer", "revenue", 1, "10.00", "EUR")]
     assert ledger.reports.unconverted_workers() == {"mailer"}
 
@@ -67,7 +70,9 @@ def test_a_rate_that_contradicts_the_stored_one_is_a_conflict(ledger: Ledger) ->
     assert "rate" in conflict.message
 
 
-@pytest.mark.parametrize(("currency", "rate"), [("EURO", "1"), ("USD", "1"), ("EUR", "0"), ("EUR", "-1"), ("EUR", "Infinity")])
+@pytest.mark.parametrize(
+    ("currency", "rate"), [("EURO", "1"), ("USD", "1"), ("EUR", "0"), ("EUR", "-1"), ("EUR", "Infinity")]
+)
 def test_what_is_no_rate_is_refused(ledger: Ledger, currency: str, rate: str) -> None:
     with pytest.raises(UsageProblem):
         ledger.rates.set(currency, Decimal(rate), "ann")

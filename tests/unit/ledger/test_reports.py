@@ -28,7 +28,9 @@ def ledger(store: Store) -> Ledger:
     return ledger
 
 
-def entry(id: str, worker: str | None, amount: str, kind: str = "revenue", at: datetime = AT, source: str = "shop") -> Entry:
+def entry(
+    id: str, worker: str | None, amount: str, kind: str = "revenue", at: datetime = AT, source: str = "shop"
+) -> Entry:
     return Entry(id, source, kind, Money.parse(amount, "USD"), at, worker)
 
 
@@ -82,11 +84,18 @@ def test_departments_agents_and_sources_are_other_views_of_the_same(ledger: Ledg
 
 def test_a_day_is_a_day_where_the_operator_lives(tmp_path: Path, ledger: Ledger) -> None:
     fill(ledger)
-    assert shown(ledger.reports.report("day")) == {"2026-11-20": ("106.50", "41.00", 5), "2026-11-21": ("5.00", "0.00", 1)}
+    assert shown(ledger.reports.report("day")) == {
+        "2026-11-20": ("106.50", "41.00", 5),
+        "2026-11-21": ("5.00", "0.00", 1),
+    }
     report = ledger.reports.report("day")
     assert (str(report.unattributed.revenue), report.unattributed.entries) == ("6.50", 2)
     url = f"sqlite:///{ledger.store.path}"
-    for zone, days in (("Asia/Tokyo", ["2026-11-21"]), ("Asia/Kathmandu", ["2026-11-21"]), ("America/New_York", ["2026-11-20"])):
+    for zone, days in (
+        ("Asia/Tokyo", ["2026-11-21"]),
+        ("Asia/Kathmandu", ["2026-11-21"]),
+        ("America/New_York", ["2026-11-20"]),
+    ):
         there = Ledger.open(url, currency="USD", zone=ZoneInfo(zone), clock=ledger.store.clock)
         assert [row.key for row in there.reports.days()] == days
         there.close()

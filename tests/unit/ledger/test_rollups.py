@@ -68,7 +68,9 @@ def run_step(ledger: Ledger, step: tuple[object, ...], seed: int) -> None:
             ledger.rates.set(currency, Decimal(rate), "ann")
         case ("move", str(id), worker):
             entry = entry_of(id, seed)
-            if ledger.store.apply(lambda conn: conn.exec_driver_sql("SELECT 1 FROM entries WHERE id = ?", (id,)).first()):
+            if ledger.store.apply(
+                lambda conn: conn.exec_driver_sql("SELECT 1 FROM entries WHERE id = ?", (id,)).first()
+            ):
                 ledger.entries.reattribute(
                     [ledger.entries.find(entry.ref)],
                     worker,  # type: ignore[arg-type]
@@ -78,7 +80,9 @@ def run_step(ledger: Ledger, step: tuple[object, ...], seed: int) -> None:
                 )
         case ("adjust", str(id), int(micros)):
             entry = entry_of(id, seed)
-            known = ledger.store.apply(lambda conn: conn.exec_driver_sql("SELECT side FROM entries WHERE id = ?", (id,)).first())
+            known = ledger.store.apply(
+                lambda conn: conn.exec_driver_sql("SELECT side FROM entries WHERE id = ?", (id,)).first()
+            )
             if known and known.side != "pending":
                 ledger.entries.adjust(entry.ref, Money(micros, entry.amount.currency), "", "ann")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -164,7 +165,9 @@ def test_a_bad_line_is_rejected_by_number_and_the_others_land(
     assert reason in why
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "5", '{"a":1} {"b":2}', "NaN", "[" * 100_000, '{"amount":1e999999}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "5", '{"a":1} {"b":2}', "NaN", "[" * 100_000, '{"amount":1e999999}', b"\xff\xfe"]
+)
 def test_what_is_no_json_object_is_rejected(ledger: Ledger, text: str | bytes) -> None:
     assert ledger.transfer.import_lines([text]).rejections == 1
 
@@ -216,12 +219,8 @@ TEXT = st.text(min_size=1, max_size=20)
     base=st.sampled_from([LINE, RUN]),
 )
 def test_no_line_does_more_than_be_read_or_refused(document: dict[str, object], base: dict[str, object]) -> None:
-    try:
-        found = read_line(json.dumps({**base, **document}), "USD")
-    except UsageProblem as problem:
-        assert problem.message
-    else:
-        assert isinstance(found, (Fact, RunRecord))
+    with contextlib.suppress(UsageProblem):
+        assert isinstance(read_line(json.dumps({**base, **document}), "USD"), (Fact, RunRecord))
 
 
 @given(
