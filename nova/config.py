@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nova.clock import parse_duration
 from nova.errors import ConfigInvalid, UsageProblem
@@ -126,10 +127,10 @@ Department = Annotated[str, _read(_department, "all, or the name of a department
 Secret = Annotated[SecretStr, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """One field a variable, named as the variable in lower case. Durations are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     nova_home: Path
     nova_database_url: Database | None = Field(default=None, repr=False)
@@ -171,13 +172,25 @@ class Settings(BaseModel):
     github_webhook_secret: Secret | None = None
     github_api_base: Base | None = None
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` gives: it knows the order of the files, and takes any environment."""
+        return (init_settings,)
+
     @property
     def fleet_path(self) -> Path:
         return self.nova_home / "fleet.json"
 
     @property
     def ledger_path(self) -> Path:
-        return self.nova_home / "ledger.db"
+        return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
     def logs_dir(self) -> Path:
@@ -189,7 +202,7 @@ class Settings(BaseModel):
 
     @property
     def database_url(self) -> str:
-        return self.nova_database_url or f"sqlite:///{self.ledger_path}"
+        return self.nova_database_url or f"sqlite:///{self.nova_home / 'ledger.db'}"
 
     @property
     def tz(self) -> ZoneInfo:
@@ -217,7 +230,7 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     merged = {**far, **near, **environ, "NOVA_HOME": str(home)}
     values = {name.lower(): merged[name] for name in VARIABLES if merged.get(name, "").strip()}
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as refused:
         problems += [_told(error) for error in refused.errors()]
     if problems:
