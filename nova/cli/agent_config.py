@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nova.cli.params import pairs
-from nova.errors import UsageProblem
+from nova.errors import NotFound, UsageProblem
 
 
 def read_config(file: Path | None, settings: Iterable[str]) -> dict[str, Any]:
@@ -21,6 +21,8 @@ def read_config(file: Path | None, settings: Iterable[str]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise NotFound(f"there is no file {file}")
     text = file.read_text(encoding="utf-8")
     try:
         body = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)

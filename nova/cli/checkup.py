@@ -58,9 +58,9 @@ def checkup() -> list[Finding]:
 
 
 def _wrong_settings(problem: ConfigInvalid) -> Iterator[Finding]:
-    message = problem.message.removeprefix("the configuration is invalid: ")
-    for wrong in message.split("; "):
-        yield Finding("configuration", "wrong", wrong, "mend it in the environment or in .env")
+    _, *wrong = problem.message.splitlines()
+    for line in wrong or [problem.message]:
+        yield Finding("configuration", "wrong", line.strip(), problem.hint or "")
 
 
 def _guarded(name: str, look: Callable[[Nova], Iterator[Finding]], nova: Nova) -> list[Finding]:

@@ -33,11 +33,15 @@ class Problem:
         return json.dumps({"error": error}, ensure_ascii=False)
 
     def words(self) -> str:
-        lines = [f"{paint('error:', 'red', err=True)} {printable(self.message)}"]
+        lines = [f"{paint('error:', 'red', err=True)} {_lines(self.message)}"]
         lines += [f"cause: {printable(cause)}" for cause in self.causes]
         if self.hint:
-            lines.append(f"{paint('hint:', 'cyan', err=True)} {printable(self.hint)}")
+            lines.append(f"{paint('hint:', 'cyan', err=True)} {_lines(self.hint)}")
         return "\n".join(lines)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.splitlines())
 
 
 def describe(error: BaseException) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,57 @@ if TYPE_CHECKING:
 _PATIENCE_S = 1.0
 _STEP_S = 0.1
 
-Tick = Callable[[int], None]
+
+class Ticker:
+    """Is told how far something has come, and shows nothing."""
+
+    def more(self, count: int) -> None:
+        """So much more is done."""
+
+    def reached(self, done: int) -> None:
+        """So much is done since the beginning."""
+
+
+class _Bar(Ticker):
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._next = time.monotonic() + _PATIENCE_S
+        self._done = 0
+        self._shown: tuple[Progress, TaskID] | None = None
+
+    def more(self, count: int) -> None:
+        self.reached(self._done + count)
+
+    def reached(self, done: int) -> None:
+        self._done = done
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _STEP_S
+        shown, task = self._shown or self._show()
+        shown.update(task, completed=done)
+
+    def _show(self) -> tuple[Progress, TaskID]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        figures = TextColumn("{task.completed:,.0f} " + self._unit)
+        columns = (TextColumn("{task.description}"), BarColumn(), figures, TimeElapsedColumn())
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.start()
+        self._shown = (bar, bar.add_task(self._label, total=self._total))
+        return self._shown
+
+    def close(self) -> None:
+        if self._shown is not None:
+            self._shown[0].stop()
 
 
 @contextmanager
-def progress(label: str, total: int | None = None, *, unit: str = "") -> Iterator[Tick]:
-    """Yields a function that is told how much more is done, of `total` where that is known."""
+def progress(label: str, total: int | None = None, *, unit: str = "") -> Iterator[Ticker]:
+    """`total` where it is known. Without a terminal what is yielded shows nothing."""
     if not is_terminal(sys.stderr):
-        yield lambda more: None
+        yield Ticker()
         return
     bar = _Bar(label, total, unit)
     try:
@@ -32,34 +75,23 @@ def progress(label: str, total: int | None = None, *, unit: str = "") -> Iterato
         bar.close()
 
 
-class _Bar:
-    def __init__(self, label: str, total: int | None, unit: str) -> None:
-        self._label, self._total, self._unit = label, total, unit
-        self._next = time.monotonic() + _PATIENCE_S
-        self._done = 0
-        self._shown: tuple[Progress, TaskID] | None = None
+@contextmanager
+def spinner(label: str) -> Iterator[None]:
+    """For what cannot say how far it is."""
+    if not is_terminal(sys.stderr):
+        yield
+        return
+    import threading
 
-    def __call__(self, more: int) -> None:
-        self._done += more
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + _STEP_S
-        shown, task = self._shown or self._show()
-        shown.update(task, completed=self._done)
+    from rich.console import Console
 
-    def _show(self) -> tuple[Progress, TaskID]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        figures = TextColumn("{task.completed:,.0f} " + self._unit)
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), figures, TimeElapsedColumn())
-        bar = Progress(*columns, console=console, transient=True)
-        bar.start()
-        self._shown = (bar, bar.add_task(self._label, total=self._total))
-        return self._shown
-
-    def close(self) -> None:
-        if self._shown is not None:
-            self._shown[0].stop()
+    status = Console(stderr=True).status(label)
+    timer = threading.Timer(_PATIENCE_S, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

@@ -20,6 +20,8 @@ def money(amount: Money | None) -> str:
     if value and abs(value) < 1:
         places = min(6, max(places, 1 - value.adjusted()))
     shown = f"{abs(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
+    while places > digits(amount.currency) and shown.endswith("0"):
+        shown, places = shown[:-1], places - 1
     sign = "-" if value < 0 else ""
     return f"{sign}${shown}" if amount.currency == "USD" else f"{sign}{shown} {amount.currency}"
 

@@ -73,7 +73,8 @@ def test_a_cron_script_reaches_every_exit_code(nova: Home, tmp_path: Path) -> No
         ("autonomous", "approvals"), ("autonomous", "history"), ("autonomous", "policy", "show"), ("revenue", "report"),
         ("revenue", "top"), ("revenue", "timeline"), ("revenue", "reinvest"), ("revenue", "reconcile"),
         ("revenue", "sync"), ("revenue", "rates", "list"), ("costs", "report"), ("ledger", "verify"), ("audit", "log"),
-        ("audit", "verify"), ("budgets", "list"), ("agents", "list"), ("agents", "show", "shell"), ("platforms", "list"),
+        ("audit", "verify"), ("budgets", "list"), ("agents", "list"), ("agents", "show", "shell"),
+        ("platforms", "list"),
         ("platforms", "check"), ("status",), ("doctor",), ("version",), ("workers", "stop"), ("stop", "--all", "--yes"),
     ],
     ids=" ".join,
@@ -89,7 +90,7 @@ def test_a_home_that_cannot_be_written_is_one_clear_message(nova: Home, tmp_path
     occupied = tmp_path / "occupied"
     occupied.write_text("a file")
     nova.env["NOVA_HOME"] = str(occupied / "home")
-    done = nova.run("workers", "status", code=1)
+    done = nova.run("workers", "status", code=78)
     assert "occupied" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -116,8 +116,9 @@ def status(json: AsJson = False) -> None:
 
 
 def budget_words(budget: dict[str, Any], currency: str) -> str:
-    spent, limit, left = (render.money_text(budget[name], currency) for name in ("spent", "limit", "remaining"))
-    return f"{spent} of {limit} spent, {left} left"
+    names = ("spent", "limit", "committed", "remaining")
+    spent, limit, committed, left = (render.money_text(budget[name], currency) for name in names)
+    return f"{spent} of {limit} spent, {committed} more at the present pace, which leaves {left}"
 
 
 def _waiting(pending: int) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from nova.cli.output import emit, facts, line
 from nova.cli.params import AsJson, By, Yes, person
-from nova.cli.progress import progress
+from nova.cli.progress import progress, spinner
 from nova.cli.render import count, money, when
 from nova.cli.session import session
 from nova.cli.terminal import confirm, note, printable
@@ -46,7 +46,7 @@ def export(
     with session() as nova, _written(file, force=force) as out:
         transfer = nova.ledger.transfer
         with progress("exporting", transfer.size(), unit="lines") as tick:
-            done = transfer.export(out, tick)
+            done = transfer.export(out, tick.more)
     if json:
         emit({"file": file, "entries": done.entries, "runs": done.runs})
     else:
@@ -88,9 +88,13 @@ def import_lines(
     Example:
       nova ledger import all.jsonl
     """
+    from nova.errors import NotFound
+
+    if str(file) != "-" and not file.exists():
+        raise NotFound(f"there is no file {file}")
     size = None if str(file) == "-" else file.stat().st_size
     with session() as nova, _read(file) as source, progress("importing", size, unit="bytes") as tick:
-        done = nova.ledger.transfer.import_lines(source, tick)
+        done = nova.ledger.transfer.import_lines(source, tick.more)
     if json:
         emit(_document(done))
     else:
@@ -138,7 +142,7 @@ def verify(json: AsJson = False) -> None:
     Example:
       nova ledger verify
     """
-    with session() as nova, progress("verifying"):
+    with session() as nova, spinner("verifying"):
         found = nova.ledger.verify()
     if json:
         emit(found)

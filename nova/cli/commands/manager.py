@@ -162,9 +162,8 @@ def stop_everything(
 
 
 def _freeze(nova: Any) -> list[str]:
-    from workers.deployments import pause_all
-
     from nova.cli.params import person
+    from workers.deployments import pause_all
 
     nova.fleet.set_autonomous(False)
     return sorted(deployment.name for deployment in pause_all(nova, person(None)))

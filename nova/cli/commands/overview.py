@@ -28,16 +28,15 @@ def status(json: AsJson = False) -> None:
 
 
 def _document(nova: Nova) -> dict[str, Any]:
+    from nova.autonomous.explain import status as autonomous_document
+    from nova.revenue.reports import report
     from workers.health import health_document
     from workers.status import status_document as fleet_document
-
-    from nova.autonomous.explain import status as autonomous_document
-    from nova.revenue.reports import report_document
 
     fleet = fleet_document(nova)
     now = nova.clock.now()
     midnight = now.astimezone(nova.settings.tz).replace(hour=0, minute=0, second=0, microsecond=0)
-    today = report_document(nova, by="worker", since=midnight, until=None)
+    today = report(nova, by="worker", since=midnight)
     health = health_document(nova)
     return {
         "at": fleet["at"],

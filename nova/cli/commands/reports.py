@@ -37,7 +37,8 @@ def report_document(by: str, since: str | None, until: str | None, now: str | No
     from nova.revenue.reports import report as make
 
     with session() as nova:
-        return make(nova, by=by, since=instant(since), until=instant(until), now=instant(now))
+        document: dict[str, Any] = make(nova, by=by, since=instant(since), until=instant(until), now=instant(now))
+        return document
 
 
 def show_report(document: dict[str, Any], by: str) -> None:

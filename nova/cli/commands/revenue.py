@@ -11,7 +11,7 @@ from nova.cli import render
 from nova.cli.commands.reports import Key, report_document
 from nova.cli.output import Column, emit, line, table
 from nova.cli.params import AsJson, At, By, Note, Since, Until, Worker, instant, person
-from nova.cli.progress import progress
+from nova.cli.progress import progress, spinner
 from nova.cli.session import session
 from nova.cli.terminal import note as say
 from nova.cli.terminal import printable
@@ -38,7 +38,7 @@ def sync(
     from nova.revenue.sync import sync as fetch
 
     with session() as nova, progress("fetching", unit="records") as tick:
-        document = fetch(nova, sources or [], since=instant(since), progress=tick)
+        document = fetch(nova, sources or [], since=instant(since), progress=tick.reached)
     if json:
         emit(document)
         return
@@ -124,7 +124,8 @@ def import_csv(
     """
     from nova.revenue.importer import import_csv as read
 
-    with session() as nova, progress("importing", file.stat().st_size, unit="bytes") as tick:
+    size = file.stat().st_size if file.exists() else None
+    with session() as nova, progress("importing", size, unit="bytes") as tick:
         document = read(
             nova,
             file,
@@ -137,20 +138,27 @@ def import_csv(
             currency=currency,
             date_format=date_format,
             strict=strict,
-            progress=tick,
+            progress=tick.reached,
         )
-        reporting = nova.settings.nova_currency
     if json:
         emit(document)
-        return
-    rejected = document["rejected"]
-    counts = f"{document['new']:,} new, {document['duplicate']:,} duplicate, {len(rejected):,} refused"
-    gross = render.money_text(document["gross"], reporting)
+    else:
+        _show_imported(document)
+    if not document["booked"]:
+        raise typer.Exit(1)
+
+
+def _show_imported(document: dict[str, Any]) -> None:
+    refused = document["rejections"]
+    counts = f"{document['new']:,} new, {document['duplicate']:,} duplicate, {refused:,} refused"
+    gross = render.money_text(document["gross"], document["currency"])
     line(f"{render.count(document['rows'], 'row')} read: {counts}; gross {gross}")
-    for row in rejected[:_SHOWN]:
+    for row in document["rejected"][:_SHOWN]:
         say(f"line {row['line']}: {printable(row['reason'])}")
-    if len(rejected) > _SHOWN:
-        say(f"... and {len(rejected) - _SHOWN:,} more; --json names them all")
+    if refused > _SHOWN:
+        say(f"... and {refused - _SHOWN:,} more; --json names them")
+    if not document["booked"]:
+        say("nothing was booked, because of --strict")
 
 
 def export(
@@ -207,7 +215,7 @@ def reconcile(
     """
     from nova.revenue.reconcile import reconcile as compare
 
-    with session() as nova:
+    with session() as nova, spinner("comparing"):
         document = compare(nova, sources or [])
     if json:
         emit(document)
@@ -221,20 +229,18 @@ def _show_reconciled(document: dict[str, Any]) -> None:
     if not document["sources"]:
         say("no platform has a key yet: nova init")
         return
-    columns = (
-        Column("source"),
-        Column("currency"),
-        *(Column(h, right=True) for h in ("ledger", "platform", "difference")),
+    figures = ("ledger", "platform", "difference", "paid_out", "balance")
+    columns = (Column("source"), *(Column(name.replace("_", " "), right=True) for name in figures))
+    rows = (
+        [row["source"], *(render.money_text(row[n], row["currency"]) for n in figures)] for row in document["sources"]
     )
-    rows = [
-        [
-            row["source"],
-            row["currency"],
-            *(render.money_text(row[n], row["currency"]) for n in ("ledger", "platform", "difference")),
-        ]
-        for row in document["sources"]
-    ]
     table(columns, rows)
+    named = [(row["source"], one) for row in document["sources"] for one in row["differences"]]
+    for source, one in named[:_SHOWN]:
+        here, there = (render.money_text(one[side], one["currency"]) for side in ("ledger", "platform"))
+        say(f"{source}/{printable(one['id'])}: {one['problem']} (ledger {here}, platform {there})")
+    if len(named) > _SHOWN:
+        say(f"... and {len(named) - _SHOWN:,} more; --json names them")
 
 
 def attribute(

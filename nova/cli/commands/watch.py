@@ -119,7 +119,7 @@ def _totals(document: dict[str, Any]) -> list[str]:
 def _manager(manager: dict[str, Any]) -> str:
     if not manager["running"]:
         return "manager: not running (nova workers start)"
-    of = f" for {manager['department']}" if manager["department"] else ""
+    of = "" if manager["department"] in (None, "all") else f" for {manager['department']}"
     return f"manager: running{of}, process id {manager['pid']}, up {render.duration(manager['uptime_s'])}"
 
 

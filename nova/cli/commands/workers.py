@@ -34,9 +34,8 @@ def scale(
     Example:
       nova workers scale mailer --replicas 3
     """
-    from workers.deployments import scale as change
-
     from nova.errors import UsageProblem
+    from workers.deployments import scale as change
 
     if (replicas is None) == (multiplier is None):
         raise UsageProblem("give either --replicas or --multiplier", hint="nova workers scale mailer --replicas 3")
@@ -122,9 +121,8 @@ def kill(
     Example:
       nova workers kill mailer --yes
     """
-    from workers.deployments import kill as end
-
     from nova.clock import parse_duration
+    from workers.deployments import kill as end
 
     timeout_s = parse_duration(timeout)
     with session() as nova:
@@ -148,10 +146,9 @@ def logs(
     Example:
       nova workers logs mailer -f
     """
+    from nova.errors import UsageProblem
     from workers.logs import follow as follow_log
     from workers.logs import tail
-
-    from nova.errors import UsageProblem
 
     if json and follow:
         raise UsageProblem("--json and --follow do not go together")
