@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from nova.clock import parse_duration
-from nova.errors import NovaError, Refused, UsageProblem
+from nova.errors import NovaError, Refused, RevisionConflict, UsageProblem
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, ScopeBudget
 from nova.fleet.fleet import DeployResult, scaled_by
+from nova.ledger import audit, deployments
 from nova.money import Money
+from workers.agents.configuration import checked, typed
+from workers.agents.registry import ALIASES, load
 from workers.lock import managers
 from workers.parts import Parts
 
-_SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from workers.base_worker import BaseWorker
+
+_DECLARED = frozenset(field.name for field in fields(Declaration))
+
+_HIDDEN = "***"
+_SECRET = re.compile(
+    r"secret|token|passw|pwd|credential|authori[sz]ation|cookie|(api|access|private|signing|encryption)[_-]?key|[_-]key$",
+    re.IGNORECASE,
+)
 _LOOK_S = 0.05
 _NOTICED_S = 1.0  # by then a manager has seen the change, and written down what it still has
+_TIMEOUT_S = 300.0
+_MOST_REPLICAS = 10
+_ATTEMPTS = 5
 
 
 def declare(
@@ -39,56 +58,88 @@ def declare(
 ) -> DeployResult:
     """What is not given is the default, so that the same call always declares the same.
 
-    Raises UsageProblem where the agent, its configuration or a figure is wrong, Refused for a killed name.
+    Raises NotFound for an unknown agent, UsageProblem where its configuration or a figure is wrong, Refused for a
+    killed name and for more replicas than the agent allows.
     """
-    from workers.agents.registry import resolver
-
     settings = nova.settings
-    worker, validated = resolver(settings.nova_home)(agent, config or {})
-    _refuse_runtime(runtime, getattr(worker, "kills", False), agent)
+    worker, stored = _configured(settings.nova_home, agent, config or {})
+    if runtime == "process" and not worker.kills:
+        hint = "leave --runtime out, or run it as a command with the shell agent"
+        raise UsageProblem(f"{agent} cannot run in a process of its own yet", hint=hint)
     if not worker.scalable and max(replicas or 1, max_replicas or 1) > 1:
-        raise UsageProblem(f"{agent} cannot have more than one replica")
+        raise _not_scalable(agent)
     asked = Declaration(
-        name=name or _name_of(agent),
+        name=_name_of(agent) if name is None else name,
         department=department,
-        agent=agent,
+        agent=ALIASES.get(agent, agent),
         runtime=runtime or "thread",
         replicas=1 if replicas is None else replicas,
         max_replicas=_most(replicas, max_replicas, worker.scalable),
         every_s=parse_duration(every) if every else settings.worker_run_interval,
-        timeout_s=parse_duration(timeout) if timeout else 300.0,
+        timeout_s=parse_duration(timeout) if timeout else _TIMEOUT_S,
         budget=tuple(BudgetLimit.parse(text, settings.nova_currency) for text in budget),
-        config=_stored(config or {}, validated),
+        config=stored,
     )
+    ledger = nova.ledger  # opened first: a fleet that was changed must find its record
     done = nova.fleet.deploy(asked, revive=revive)
-    nova.ledger.deployments.note(asked.name, asked.department, asked.agent)
+    if done.created or "state" in done.changes:
+        ledger.runs.forget_starts(asked.name)  # so that its first run is due at once
     if done.created or done.changes:
-        changes = {key: [_plain(old), _plain(new)] for key, (old, new) in done.changes.items()}
-        _audit(nova, by, "deployed", asked.name, {"agent": agent, "department": department, "changes": changes})
+        ledger.apply(lambda conn: _record_deployed(conn, ledger.store.clock.now(), done, by))
     return done
+
+
+def _configured(home: Path, agent: str, config: Mapping[str, Any]) -> tuple[type[BaseWorker], dict[str, Any]]:
+    """The agent's class, and the configuration as it is kept: in the types the class declares, without its defaults."""
+    worker, own = load(agent, config, home)
+    stored = typed(worker, own, checked(agent, worker, own))
+    return worker, stored | {key: value for key, value in config.items() if key not in own}
+
+
+def _record_deployed(conn: Connection, at: datetime, done: DeployResult, by: str) -> None:
+    one = done.deployment
+    deployments.note(conn, one.name, one.department, one.agent, at)
+    if done.created:
+        detail = {key: _told(value) for key, value in one.to_document().items() if key in _DECLARED}
+    else:
+        detail = {key: _difference(old, new) for key, (old, new) in done.changes.items()}
+    audit.append(conn, at, by, "deployed", one.name, {"created": done.created, "changes": detail})
 
 
 def retire(nova: Parts, name: str, *, by: str) -> Deployment:
     """Takes it out of the fleet, ending its runs; its history stays. Raises NotFound."""
+    ledger = nova.ledger
     gone = nova.fleet.retire(name)
-    nova.ledger.runs.forget_starts(name)
-    _audit(nova, by, "retired", name, {"state": gone.state})
+    ledger.runs.forget_starts(name)
+    ledger.audit.append(by, "retired", name, {"state": gone.state})
     return gone
 
 
 def scale(
     nova: Parts, name: str, *, replicas: int | None = None, multiplier: float | None = None, by: str
 ) -> Deployment:
-    """To `replicas`, or by `multiplier` rounded up and at most to the most it may have."""
-    before = nova.fleet.get(name)
+    """To `replicas`, or by `multiplier` rounded up and at most to the most it may have.
+
+    Raises Refused above that, and for more than one of an agent that is not scalable.
+    """
     if multiplier is not None and not 0 < multiplier < 1e6:
         raise UsageProblem(f"--multiplier must be above 0, not {multiplier:g}")
-    wanted = scaled_by(before.replicas, multiplier, before.max_replicas) if multiplier is not None else replicas
-    if wanted is None:
-        raise UsageProblem("say how many replicas")
-    after = nova.fleet.scale(name, wanted)
+    ledger = nova.ledger
+    for attempt in range(_ATTEMPTS):
+        before = nova.fleet.get(name)
+        wanted = scaled_by(before.replicas, multiplier, before.max_replicas) if multiplier is not None else replicas
+        if wanted is None:
+            raise UsageProblem("say how many replicas")
+        if wanted > 1 and not load(before.agent, before.config, nova.settings.nova_home)[0].scalable:
+            raise _not_scalable(before.agent)
+        try:
+            after = nova.fleet.scale(name, wanted, expected_revision=before.revision)
+            break
+        except RevisionConflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
     if after.revision != before.revision:
-        _audit(nova, by, "scaled", name, {"from": before.replicas, "to": after.replicas})
+        ledger.audit.append(by, "scaled", name, {"from": before.replicas, "to": after.replicas})
     return after
 
 
@@ -97,20 +148,25 @@ def pause(nova: Parts, name: str, *, by: str) -> Deployment:
     before = nova.fleet.get(name)
     if before.state == "killed":
         raise Refused(f"{name} was killed", hint="nothing of it runs")
-    return _changed(nova, before, nova.fleet.pause(name, "operator"), "paused", by)
+    return _changed(nova, before, lambda: nova.fleet.pause(name, "operator"), "paused", by)
 
 
 def pause_all(nova: Parts, by: str) -> list[Deployment]:
-    """Those it paused."""
-    open_ones = [one for one in nova.fleet.snapshot().deployments.values() if _runs_or_may(one)]
-    return [pause(nova, one.name, by=by) for one in open_ones]
+    """Those it paused: also what ROI or a budget had paused, so that nothing but a person lets it go on."""
+    chosen = [one for one in nova.fleet.snapshot().deployments.values() if one.state not in ("killed", "parked")]
+    after = [pause(nova, one.name, by=by) for one in chosen if one.pause_reason != "operator"]
+    return [one for one in after if one.pause_reason == "operator"]
 
 
 def resume(nova: Parts, name: str, *, by: str) -> Deployment:
-    """Lets it run again. Of what ROI, a budget, a breaker or crashes stopped, the evidence counts from now on."""
+    """Lets it run again, paused, cooling down or parked. Raises Refused for what was killed.
+
+    Of what ROI or a budget had paused, the evidence counts from now on.
+    """
     before = nova.fleet.get(name)
-    override = before.state == "parked" or before.pause_reason not in (None, "operator")
-    return _changed(nova, before, nova.fleet.resume(name, nova.clock.now(), override=override), "resumed", by)
+    override = before.pause_reason in ("roi", "budget")
+    at = nova.clock.now()
+    return _changed(nova, before, lambda: nova.fleet.resume(name, at, override=override), "resumed", by)
 
 
 def resume_all(nova: Parts, by: str) -> list[Deployment]:
@@ -126,7 +182,7 @@ def resume_all(nova: Parts, by: str) -> list[Deployment]:
 def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deployment:
     """Returns when nothing of it runs any more. Raises NovaError when that is not confirmed in time."""
     before = nova.fleet.get(name)
-    after = _changed(nova, before, nova.fleet.kill(name), "killed", by)
+    after = _changed(nova, before, lambda: nova.fleet.kill(name), "killed", by)
     begun = time.monotonic()
     while (left := _alive(nova, name)) or (_is_managed(nova) and time.monotonic() < begun + min(_NOTICED_S, timeout_s)):
         if time.monotonic() >= begun + timeout_s:
@@ -139,58 +195,61 @@ def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deploym
 
 
 def set_budget(nova: Parts, scope: str, per: str, limit: Money, *, by: str) -> ScopeBudget:
+    """Raises UsageProblem for what is no scope or no limit, NotFound for a worker that is not deployed."""
+    ledger, before = nova.ledger, nova.fleet.token()
     budget = nova.fleet.set_budget(scope, per, limit)
-    _audit(nova, by, "budget_set", scope, {"per": per, "limit": str(limit)})
+    if nova.fleet.token() != before:
+        ledger.audit.append(by, "budget_set", scope, {"per": per, "limit": str(limit)})
     return budget
 
 
 def remove_budget(nova: Parts, scope: str, per: str | None = None, *, by: str) -> int:
     """How many were removed. Raises NotFound where there was none."""
+    ledger = nova.ledger
     removed = nova.fleet.remove_budget(scope, per)
-    _audit(nova, by, "budget_removed", scope, {"per": per})
+    ledger.audit.append(by, "budget_removed", scope, {"per": per})
     return removed
 
 
 def masked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as it may be shown: what looks like a secret is not."""
-    shown: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            shown[key] = masked(value)
-        else:
-            shown[key] = "********" if _SECRET.search(key) and value else value
-    return shown
+    """A configuration as it may be shown: what looks like a secret, by its name or by itself, is not."""
+    return {key: _HIDDEN if value and _SECRET.search(key) else _masked(value) for key, value in config.items()}
 
 
-def _refuse_runtime(runtime: str | None, kills: bool, agent: str) -> None:
-    if runtime == "process" and not kills:
-        raise UsageProblem(
-            f"{agent} cannot run in a process of its own yet",
-            hint="leave --runtime out, or run it as a command with the shell agent",
-        )
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return masked(value)
+    if isinstance(value, (list, tuple)):
+        return [_masked(one) for one in value]
+    return audit.scrub(value)
+
+
+def _not_scalable(agent: str) -> Refused:
+    return Refused(f"the agent {agent} runs as one replica only", hint="deploy it again under another name")
 
 
 def _most(replicas: int | None, most: int | None, scalable: bool) -> int:
     if most is not None:
         return most
-    return max(10, replicas or 1) if scalable else 1
+    return max(_MOST_REPLICAS, replicas or 1) if scalable else 1
 
 
 def _name_of(agent: str) -> str:
-    """`shell` for `shell`, `mailer` for `mypkg.mod:Mailer` or `mailer.py`."""
+    """`shell` for `shell`, `mailer` for `mypkg.mod:Mailer` or `mailer.py:Mailer`."""
     place, _, last = agent.rpartition(":")
     return PurePath(last if place else agent).stem.lower()
 
 
-def _stored(given: Mapping[str, Any], validated: Any) -> dict[str, Any]:
-    """What was given, in the types the agent declares; its defaults are not frozen into the fleet."""
-    if not hasattr(validated, "model_dump"):
-        return dict(given)
-    stored: dict[str, Any] = validated.model_dump(mode="json", exclude_unset=True)
-    return stored
+def _difference(old: Any, new: Any) -> Any:
+    """Of a mapping only the keys that differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        before, after = masked(old), masked(new)
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return {key: [before.get(key), after.get(key)] for key in keys}
+    return [_told(old), _told(new)]
 
 
-def _plain(value: Any) -> Any:
+def _told(value: Any) -> Any:
     if isinstance(value, Mapping):
         return masked(value)
     if isinstance(value, tuple):
@@ -198,14 +257,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _changed(nova: Parts, before: Deployment, after: Deployment, action: str, by: str) -> Deployment:
+def _changed(nova: Parts, before: Deployment, act: Callable[[], Deployment], action: str, by: str) -> Deployment:
+    """The ledger is opened first: a fleet that was changed must find its record."""
+    ledger = nova.ledger
+    after = act()
     if after.revision != before.revision:
-        _audit(nova, by, action, after.name, {"from": before.state, "to": after.state})
+        ledger.audit.append(by, action, after.name, {"from": before.state, "to": after.state})
     return after
-
-
-def _runs_or_may(one: Deployment) -> bool:
-    return one.state != "killed" and one.pause_reason != "operator"
 
 
 def _living(nova: Parts) -> set[str]:
@@ -221,7 +279,3 @@ def _alive(nova: Parts, name: str) -> list[str]:
     living = _living(nova)
     seen = nova.ledger.instances.all()
     return [one.instance for one in seen if one.worker == name and one.manager in living and one.state != "stopped"]
-
-
-def _audit(nova: Parts, by: str, action: str, subject: str, detail: Mapping[str, Any]) -> None:
-    nova.ledger.audit.append(by, action, subject, detail)
