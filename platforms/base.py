@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
@@ -78,6 +78,12 @@ class PlatformEvent:
         """What it adds to the balance."""
         return self.amount if self.kind in ("revenue", "adjustment") else -self.amount
 
+    def alone(self) -> PlatformEvent:
+        """The same money without what it takes back: as revenue, where that will never be told."""
+        kind: Kind = "revenue" if self.amount.micros > 0 else "fee"
+        amount = self.amount if kind == "revenue" else -self.amount
+        return replace(self, kind=kind, amount=amount, corrects=None, corrects_at=None) if self.corrects else self
+
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
@@ -112,6 +118,10 @@ class EventReader(Protocol):
         """Looks for the worker everywhere behind the event, also where that needs requests."""
         ...
 
+    def payment_of(self, object: str) -> str | None:
+        """The payment that one of its ids belongs to; None where the platform does not know it."""
+        ...
+
 
 class RevenuePlatform(Protocol):
     """A platform whose events nova books."""
@@ -125,6 +135,8 @@ class RevenuePlatform(Protocol):
     def check(self) -> str:
         """Calls the platform harmlessly and says what answered. Raises PlatformRefused or Unreachable."""
         ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

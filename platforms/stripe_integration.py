@@ -206,6 +206,13 @@ class Reader:
         charge = next((self._charges[id] for id in event.objects if id in self._charges), None)
         return event.tag or (find_tag(charge, self._lookup) if charge is not None else None)
 
+    def payment_of(self, object: str) -> str | None:
+        """The payment intent behind a charge; an intent is its own."""
+        if not object.startswith(("ch_", "py_")):
+            return object
+        charge = self._lookup.charge(object)
+        return None if charge is None else id_of(charge.get("payment_intent")) or object
+
     def _page(self, floor: int | None, after: str | None) -> dict[str, Any]:
         if not self._plain:
             try:

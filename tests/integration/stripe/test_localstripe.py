@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import stripe as sdk
 
+from nova.bootstrap import build
+from nova.config import load_settings
 from nova.errors import PlatformRefused
 from nova.money import Money
+from nova.revenue.reports import report
+from nova.revenue.sync import sync
 from platforms.base import PlatformEvent, Tag
 from platforms.stripe_integration import Stripe
 
@@ -109,3 +115,30 @@ def test_a_key_that_is_none_is_refused(localstripe: str) -> None:
 
 def test_check_reads_the_balance(account: Stripe) -> None:
     assert account.check() == "answers; balance in EUR"
+
+
+def test_a_sync_books_what_customers_paid(account: Stripe, localstripe: str, tmp_path: Path) -> None:
+    worker = f"mailer-{uuid.uuid4().hex[:8]}"
+    intent = pay(account, "12.00", worker)
+    pay(account, "8.00", worker)
+    nova = build(
+        load_settings(
+            {"NOVA_HOME": str(tmp_path / "home"), "STRIPE_API_KEY": "sk_test_12345", "STRIPE_API_BASE": localstripe},
+            tmp_path,
+        )
+    )
+    try:
+        first = sync(nova)["sources"][0]
+        account.client.v1.refunds.create({"charge": charge_of(account, intent), "amount": 450})
+        second = sync(nova)["sources"][0]
+        third = sync(nova)["sources"][0]
+        rows = {row["key"]: row["revenue"] for row in report(nova)["rows"]}
+        whole = report(nova)
+        assert first["new"] == first["fetched"] and (second["new"], third["new"]) == (1, 0)
+        assert (second["refunds"], second["net"]) == ("4.50", "-4.50")
+        assert rows[worker] == "15.50"
+        known = sum(Decimal(revenue) for revenue in rows.values()) + Decimal(whole["unattributed"]["revenue"])
+        assert known == Decimal(whole["total"]["revenue"])
+        assert nova.ledger.verify().ok
+    finally:
+        nova.close()

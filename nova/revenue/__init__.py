@@ -1,0 +1,1 @@
+"""What the platforms tell becomes entries that know their worker; reports, comparisons and proposals from them."""

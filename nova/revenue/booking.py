@@ -1,0 +1,184 @@
+"""Books a page of a platform's events: what is new is recorded for whom it belongs to, what is known stays or moves.
+
+Everything of one payment belongs to one worker, whichever of its events came first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, select
+
+from nova.ledger import claims
+from nova.ledger.claims import Claim
+from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries
+from nova.ledger.schema import entries
+from nova.revenue.resolve import Attribution, resolve
+from platforms.base import PlatformEvent, Tag
+
+if TYPE_CHECKING:
+    from nova.ledger.store import Store
+
+_CHUNK = 500
+_BY = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """`new` entries by event; `moved` counts entries that changed hands, `conflicts` says what was refused."""
+
+    new: Mapping[str, StoredEntry] = field(default_factory=dict)
+    moved: int = 0
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Payment:
+    """One payment's events on the page and its entries in the ledger."""
+
+    events: list[PlatformEvent] = field(default_factory=list)
+    stored: list[StoredEntry] = field(default_factory=list)
+
+
+def book(
+    conn: Connection,
+    store: Store,
+    source: str,
+    events: Sequence[PlatformEvent],
+    tags: Mapping[str, Tag],
+    floor: datetime | None = None,
+) -> Booked:
+    """In the caller's transaction. `tags` are by event; older than `floor` nothing will come."""
+    known = find_entries(conn, store, [(source, event.id) for event in events])
+    fresh = [event for event in events if (source, event.id) not in known]
+    conflicts = [wrong for event in events if (wrong := _contradiction(event, known.get((source, event.id))))]
+    settled = _settled(conn, store, fresh, floor)
+    recorded: list[Entry] = []
+    moved = 0
+    for payment in _payments(conn, store, source, events).values():
+        whose = _whose(conn, source, payment, tags)
+        recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
+        moved += _moved(conn, store, payment.stored, whose)
+    result = record_entries(conn, store, recorded)
+    conflicts += [conflict.message for conflict in result.conflicts]
+    found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
+    return Booked({id: stored for (_, id), stored in found.items()}, moved, tuple(conflicts))
+
+
+def known_ids(conn: Connection, store: Store, source: str, events: Iterable[PlatformEvent]) -> set[str]:
+    """The events that are in the ledger."""
+    return {id for _, id in find_entries(conn, store, [(source, event.id) for event in events])}
+
+
+def late_claims(conn: Connection, store: Store, source: str, said: Iterable[Claim]) -> int:
+    """Moves what was booked before its claim was made. Returns how many entries moved."""
+    by_object: dict[str, list[Claim]] = defaultdict(list)
+    for one in said:
+        by_object[one.object].append(one)
+    moved = 0
+    for object, stored in _of_objects(conn, store, source, by_object).items():
+        moved += _moved(conn, store, stored, resolve(by_object[object], None, None))
+    return moved
+
+
+def _payments(conn: Connection, store: Store, source: str, events: Sequence[PlatformEvent]) -> dict[str, _Payment]:
+    payments: dict[str, _Payment] = defaultdict(_Payment)
+    for event in events:
+        payments[event.object or f"/{event.id}"].events.append(event)
+    for object, stored in _of_objects(conn, store, source, payments).items():
+        payments[object].stored = stored
+    return payments
+
+
+def _whose(conn: Connection, source: str, payment: _Payment, tags: Mapping[str, Tag]) -> Attribution:
+    names = {id for event in payment.events for id in event.objects}
+    found = claims.of_objects(conn, source, names).values() if names else ()
+    tag = next((tags[event.id] for event in payment.events if event.id in tags), None)
+    return resolve(found, _owner(conn, payment.stored), tag)
+
+
+def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | None:
+    """Whose the payment's entries are, the sale's first."""
+    for one in sorted(stored, key=lambda one: (one.entry.kind != "revenue", one.seq)):
+        worker = owner_of(conn, one)
+        if worker is not None:
+            entry = one.entry
+            same = worker == entry.worker
+            return Attribution(worker, entry.model if same else "follows", entry.evidence if same else one.ref)
+    return None
+
+
+def _moved(conn: Connection, store: Store, stored: Sequence[StoredEntry], whose: Attribution) -> int:
+    """Entries of nobody follow whoever the payment belongs to; those of another worker only a firm word."""
+    if whose.worker is None:
+        return 0
+    wrong = []
+    for one in stored:
+        owner = owner_of(conn, one)
+        if owner != whose.worker and (owner is None or whose.firm):
+            wrong.append(one)
+    if not wrong:
+        return 0
+    return move(conn, store, wrong, whose.worker, model=whose.model or "follows", evidence=whose.evidence, by=_BY)
+
+
+def _settled(
+    conn: Connection, store: Store, fresh: Sequence[PlatformEvent], floor: datetime | None
+) -> dict[str, PlatformEvent]:
+    """By id; what takes back an event that will never be in the ledger stands as revenue by itself."""
+    targets = {(event.source, event.corrects) for event in fresh if event.corrects is not None}
+    here = {id for _, id in find_entries(conn, store, [(source, id) for source, id in targets if id is not None])}
+    here |= {event.id for event in fresh}
+    return {event.id: event if _will_be_there(event, here, floor) else event.alone() for event in fresh}
+
+
+def _will_be_there(event: PlatformEvent, here: set[str], floor: datetime | None) -> bool:
+    if event.corrects is None or event.corrects in here or floor is None:
+        return True
+    return event.corrects_at is not None and event.corrects_at >= floor
+
+
+def _entry(event: PlatformEvent, whose: Attribution) -> Entry:
+    return Entry(
+        id=event.id,
+        source=event.source,
+        kind=event.kind,
+        amount=event.amount,
+        at=event.at,
+        worker=whose.worker,
+        run=whose.run,
+        model=whose.model,
+        evidence=whose.evidence,
+        corrects=None if event.corrects is None else f"{event.source}/{event.corrects}",
+        note=event.note,
+        object=event.object,
+    )
+
+
+def _contradiction(event: PlatformEvent, stored: StoredEntry | None) -> str | None:
+    if stored is None or (stored.effect == event.effect and stored.entry.at == event.at):
+        return None
+    there = f"{stored.effect} {stored.effect.currency} at {stored.entry.at:%Y-%m-%d}"
+    return f"{stored.ref} is in the ledger as {there}, not {event.effect} {event.effect.currency}"
+
+
+def _of_objects(conn: Connection, store: Store, source: str, objects: Iterable[str]) -> dict[str, list[StoredEntry]]:
+    """The entries of these payments."""
+    wanted = [object for object in objects if not object.startswith("/")]
+    keys: list[tuple[str, str]] = []
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(entries.c.id).where(
+            entries.c.source == source,
+            entries.c.object.in_(wanted[start : start + _CHUNK]),
+            entries.c.object.is_not(None),
+        )
+        keys += [(source, row.id) for row in conn.execute(query)]
+    found: dict[str, list[StoredEntry]] = defaultdict(list)
+    for stored in find_entries(conn, store, keys).values():
+        if stored.entry.object is not None:
+            found[stored.entry.object].append(stored)
+    return found
