@@ -69,10 +69,15 @@ def find_tag(charge: Json, lookup: Lookup) -> Tag | None:
     if found is not None:
         return found
     invoice_id = id_of(charge.get("invoice")) or id_of((intent or {}).get("invoice"))
-    if invoice_id is None and intent_id is not None:
+    if invoice_id is None and intent_id is not None and _has_customer(charge):
         invoice_id = lookup.invoice_paid_by(intent_id)
     invoice = lookup.invoice(invoice_id) if invoice_id is not None else None
     return None if invoice is None else tag_of(invoice, "invoice") or _subscription_tag(invoice, lookup)
+
+
+def _has_customer(charge: Json) -> bool:
+    """Invoices are written to customers: the payment of a guest has none, and need not be looked for."""
+    return any(charge.get(name) is not None for name in ("customer", "customer_account"))
 
 
 def _subscription_tag(invoice: Json, lookup: Lookup) -> Tag | None:

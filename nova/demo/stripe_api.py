@@ -201,9 +201,8 @@ class Api:
 
 
 _EXPANDABLE = {
-    "balance_transaction", "charge", "customer", "failure_balance_transaction", "invoice", "latest_charge",
-    "latest_invoice",
-    "payment_intent", "source", "subscription",
+    "balance_transaction", "charge", "customer", "failure_balance_transaction", "invoice",
+    "latest_charge", "latest_invoice", "payment_intent", "source", "subscription",
 }  # fmt: skip
 _GONE = {
     "charge": ("invoice",),

@@ -174,6 +174,13 @@ def test_what_is_behind_a_charge_is_looked_up_once(store: Storefront, stripe: St
     assert asked == {"GET /v1/balance_transactions": 1, "GET /v1/invoice_payments": 1, "GET /v1/invoices/{id}": 1}
 
 
+def test_the_payment_of_a_guest_is_not_looked_for_among_invoices(store: Storefront, stripe: Stripe) -> None:
+    store.sell("3.00")
+    reader = stripe.reader()
+    assert [reader.tag(event) for page in reader.pages() for event in page.events] == [None, None]
+    assert [exchange.request for exchange in store.exchanges] == ["GET /v1/balance_transactions"]
+
+
 def test_a_rate_limit_is_waited_out_as_asked(store: Storefront, stripe: Stripe, slept: list[float]) -> None:
     store.sell("1.00")
     store.fail(Fault("rate_limit", times=2, retry_after="7"))

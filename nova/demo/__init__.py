@@ -1,0 +1,1 @@
+"""The newcomer's fleet, and the storefront it sells through."""
