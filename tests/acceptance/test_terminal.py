@@ -150,3 +150,15 @@ def test_the_completion_script_is_shown(nova: Home) -> None:
     shown = Terminal(nova, "--show-completion")
     until("it ends", lambda: shown.end() in (0, 1))
     assert shown.text
+
+
+def test_the_timeline_is_drawn_in_colour_or_told_apart_by_marks(nova: Home) -> None:
+    nova.deploy("mailer", "true", "--every", "1h")
+    nova.run("revenue", "record", "mailer", "12.00")
+    nova.run("costs", "record", "mailer", "3.00")
+    plain = nova.run("revenue", "timeline", "--plot").stdout
+    assert "* revenue" in plain
+    assert ". cost" in plain
+    coloured = Terminal(nova, "revenue", "timeline", "--plot")
+    assert coloured.end() == 0
+    assert "\x1b[38" in coloured.text

@@ -28,16 +28,15 @@ def status(json: AsJson = False) -> None:
 
 
 def _document(nova: Nova) -> dict[str, Any]:
-    from nova.autonomous.explain import status as autonomous_document
+    from nova.autonomous.approvals import approvals
+    from nova.autonomous.office import is_enabled
     from nova.revenue.reports import report
     from workers.health import health_document
-    from workers.status import status_document as fleet_document
+    from workers.status import status_document
 
-    fleet = fleet_document(nova)
-    now = nova.clock.now()
-    midnight = now.astimezone(nova.settings.tz).replace(hour=0, minute=0, second=0, microsecond=0)
-    today = report(nova, by="worker", since=midnight)
-    health = health_document(nova)
+    fleet = status_document(nova)
+    midnight = nova.clock.now().astimezone(nova.settings.tz).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = report(nova, since=midnight)
     return {
         "at": fleet["at"],
         "currency": fleet["currency"],
@@ -45,10 +44,16 @@ def _document(nova: Nova) -> dict[str, Any]:
         "totals": fleet["totals"],
         "today": today["total"],
         "unattributed": today["unattributed"],
-        "autonomous": autonomous_document(nova),
-        "healthy": health["healthy"],
-        "problems": health["problems"],
+        "budget": _budget(nova),
+        "autonomous": {"enabled": is_enabled(nova, nova.fleet.snapshot()), **approvals(nova)},
+        **health_document(nova),
     }
+
+
+def _budget(nova: Nova) -> dict[str, str]:
+    """The fleet's day."""
+    used = nova.ledger.budgets.usage("fleet", "day", nova.clock.now())
+    return {"limit": str(nova.policy().max_daily_budget), "spent": str(used.spent), "reserved": str(used.reserved)}
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -61,6 +66,7 @@ def _show(document: dict[str, Any]) -> None:
             ("fleet", _fleet(totals)),
             ("today", _sums(today, currency)),
             ("all time", _sums(totals, currency)),
+            ("budget today", _spent(document["budget"], currency)),
             ("autonomy", "on" if autonomous["enabled"] else "off (nova autonomous enable)"),
             ("waits for you", _waiting(document)),
         ]
@@ -78,13 +84,18 @@ def _fleet(totals: dict[str, Any]) -> str:
     return ", ".join([words, *stopped])
 
 
+def _spent(budget: dict[str, str], currency: str) -> str:
+    spent, limit = render.money_text(budget["spent"], currency), render.money_text(budget["limit"], currency)
+    return f"{spent} of {limit} spent"
+
+
 def _sums(sums: dict[str, Any], currency: str) -> str:
     revenue, cost, profit = (render.money_text(sums[name], currency) for name in ("revenue", "cost", "profit"))
     return f"revenue {revenue}, cost {cost}, profit {profit}, ROI {render.percent(sums['roi_percent'])}"
 
 
 def _waiting(document: dict[str, Any]) -> str:
-    number = document["autonomous"]["pending"]
+    number = len(document["autonomous"]["approvals"])
     waits = [f"{render.count(number, 'decision')} (nova autonomous approvals)"] if number else []
     if document["problems"]:
         waits.append(render.count(len(document["problems"]), "problem"))

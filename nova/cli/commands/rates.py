@@ -64,4 +64,4 @@ def list_rates(json: AsJson = False) -> None:
     else:
         note("no rates yet: nova revenue rates set EUR=1.08")
     for code in lacking:
-        note(f"entries in {code} wait for a rate: nova revenue rates set {code}=…")
+        note(f"entries in {code} wait for a rate: nova revenue rates set {code}=RATE")

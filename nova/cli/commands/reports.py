@@ -11,7 +11,7 @@ from nova.cli import render
 from nova.cli.output import Column, emit, line, table
 from nova.cli.params import AsJson, Now, Since, Until, instant
 from nova.cli.session import session
-from nova.cli.terminal import is_terminal, note
+from nova.cli.terminal import colourful, note
 
 Key = Annotated[str, typer.Option("--by", metavar="KEY", help="worker, department, agent, source or day.")]
 _FIGURES = tuple(Column(head, right=True) for head in ("revenue", "cost", "profit", "ROI", "entries"))
@@ -110,35 +110,33 @@ def timeline(
 
 
 def _plot(document: dict[str, Any]) -> None:
+    """Two lines, told apart by colour, or by their marks where there is none."""
     import plotext
 
-    from nova.cli.terminal import colourful
-
-    rows = document["rows"]
+    colours = colourful()
+    rows, figure = document["rows"], plotext.figure
     places = list(range(len(rows)))
-    plotext.clear_figure()
-    plotext.theme("clear")
-    for name in ("revenue", "cost"):
-        plotext.plot(places, [float(row[name]) for row in rows], label=name, marker="braille" if _unicode() else "*")
+    figure.clear()
+    figure.theme("simple" if colours else "colorless")
+    for name, mark in (("revenue", "*"), ("cost", ".")):
+        amounts = [float(row[name]) for row in rows]
+        drawn = figure.signal(places, amounts, marker="braille" if colours else mark)
+        drawn.lines()
+        drawn.label(name)
+        figure.draw(drawn)
     step = max(1, len(rows) // 6)
-    plotext.xticks(places[::step], [row["key"][5:] for row in rows][::step])
-    plotext.title(f"{document['currency']} a day")
-    width, height = _size()
-    plotext.plot_size(width, height)
-    drawn = plotext.build()
-    line_breaks = drawn if colourful() else plotext.uncolorize(drawn)
-    sys.stdout.write(line_breaks.rstrip("\n") + "\n")
-
-
-def _unicode() -> bool:
-    return "utf" in (sys.stdout.encoding or "").lower()
+    figure.ruler("x").ticks(places[::step], [row["key"] for row in rows][::step])
+    figure.title(f"{document['currency']} a day")
+    figure.plot_size(*_size())
+    picture = str(figure.build())
+    sys.stdout.write((picture if colours else plotext.uncolorize(picture)).rstrip() + "\n")
 
 
 def _size() -> tuple[int, int]:
     import shutil
 
-    found = shutil.get_terminal_size((100, 24))
-    return (min(found.columns, 120), min(found.lines - 2, 24)) if is_terminal(sys.stdout) else (100, 20)
+    found = shutil.get_terminal_size((100, 22))
+    return min(found.columns, 120), max(10, min(found.lines - 2, 20))
 
 
 def reinvest(json: AsJson = False) -> None:
