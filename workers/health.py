@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nova.clock import format_duration, iso
@@ -12,11 +12,13 @@ from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.instances import Observation
 from nova.ledger.limits import Limit
 from nova.ledger.run_records import RunSums
-from workers.lock import managers
+from nova.money import Money
+from workers.lock import ManagerInfo, managers
 from workers.parts import Parts
 from workers.status import instances_of_living
 
 SYNC_INTERVAL = timedelta(minutes=15)
+_SYNCED = ("stripe",)  # by the manager, without being asked
 _RECENT = timedelta(hours=1)
 _SILENT = timedelta(seconds=30)  # a manager samples every two seconds
 _LEAST_FREE = 500_000_000  # bytes
@@ -33,32 +35,49 @@ def health_document(nova: Parts) -> dict[str, Any]:
 
 def near_budgets(nova: Parts, snapshot: FleetSnapshot) -> list[Problem]:
     """Those of which four fifths are used: not a problem yet, but worth a look."""
-    limits = _lasting_limits(snapshot)
+    limits = _lasting_limits(nova, snapshot)
     used = nova.ledger.budgets.usages([(limit.scope, limit.per) for limit in limits])
     near = []
     for limit in limits:
         usage = used[limit.scope, limit.per]
         if limit.amount.micros and 100 * (usage.spent + usage.reserved).micros >= _NEAR * limit.amount.micros:
-            said = f"{usage.spent} of {limit.amount} {limit.amount.currency} per {limit.per} are spent"
-            near.append(_problem(limit.scope, said, "raise it with `nova budgets set`, or let it stop the spending"))
+            said = f"{limit.scope} has used {usage.spent + usage.reserved} of {limit.amount} per {limit.per}"
+            advice = "raise it with `nova budgets set`, or let it stop the spending"
+            near.append(_problem(_worker_of(limit), said, advice))
     return near
 
 
 def _problems(nova: Parts) -> Iterator[Problem]:
     snapshot = nova.fleet.snapshot()
-    living = {info.id for info, alive in managers(nova.settings.run_dir) if alive}
+    living = [info for info, alive in managers(nova.settings.run_dir) if alive]
+    now = nova.clock.now()
+    yield from _of_managers(nova, snapshot, living, now)
+    seen = instances_of_living(nova, {info.id for info in living})
+    recent = nova.ledger.runs.sums(now - _RECENT, now + timedelta(microseconds=1))
+    for one in snapshot.deployments.values():
+        yield from _of_state(one)
+        yield from _of_instances(one, seen.get(one.name, []), now)
+        yield from _of_runs(one, recent)
+    yield from _of_sync(nova, now)
+    yield from _of_money(nova, snapshot)
+    yield from _of_disk(nova)
+
+
+def _of_managers(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo], now: datetime) -> Iterator[Problem]:
     active = [one for one in snapshot.deployments.values() if one.state == "active"]
     if active and not living:
         yield _problem(None, "no manager runs, so nothing does", "start it: nova workers start")
-    seen = instances_of_living(nova, living)
-    now = nova.clock.now()
-    recent = nova.ledger.runs.sums(now - _RECENT, now)
-    for one in snapshot.deployments.values():
-        yield from _of_state(one)
-        yield from _of_instances(nova, one, seen.get(one.name, []))
-        yield from _of_runs(one, recent)
-    yield from _of_money(nova, snapshot)
-    yield from _of_disk(nova)
+        return
+    for one in active:
+        if not any(info.department in ("", one.department) for info in living):
+            advice = f"start one: nova workers start --department {one.department}"
+            yield _problem(one.name, f"no manager runs the department {one.department}", advice)
+    records = {record.id: record for record in nova.ledger.instances.managers.all()} if living else {}
+    for info in living:
+        record = records.get(info.id)
+        if record is not None and now - record.heartbeat_at > _SILENT:
+            said = f"the manager with process id {info.pid} has given no sign of life since {iso(record.heartbeat_at)}"
+            yield _problem(None, said, "see NOVA_HOME/logs/manager.log, then `nova workers restart`")
 
 
 def _of_state(one: Deployment) -> Iterator[Problem]:
@@ -74,14 +93,11 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
     elif one.state == "paused" and one.pause_reason == "budget":
         until = f" until {iso(one.state_until)}" if one.state_until else ""
         yield _problem(one.name, f"paused by its budget{until}", "raise the budget, or wait for the window to turn")
-    elif one.state == "paused" and one.pause_reason in ("roi", "breaker"):
-        yield _problem(
-            one.name, f"paused: {one.pause_reason}", f"`nova autonomous history --worker {one.name}` says why"
-        )
+    elif one.state == "paused" and one.pause_reason == "breaker":
+        yield _problem(one.name, "paused by a breaker", f"`nova autonomous history --worker {one.name}` says why")
 
 
-def _of_instances(nova: Parts, one: Deployment, seen: list[Observation]) -> Iterator[Problem]:
-    now = nova.clock.now()
+def _of_instances(one: Deployment, seen: list[Observation], now: datetime) -> Iterator[Problem]:
     hung = [each.instance for each in seen if each.state == "hung"]
     if hung:
         advice = "a thread cannot be killed: `nova workers restart`; run code you do not trust with the shell agent"
@@ -108,25 +124,34 @@ def _of_runs(one: Deployment, recent: Mapping[str, RunSums]) -> Iterator[Problem
         yield _problem(one.name, said, f"see `nova workers logs {one.name}`")
 
 
+def _of_sync(nova: Parts, now: datetime) -> Iterator[Problem]:
+    """Of the platforms that have a key: without it none is expected to answer."""
+    cursors = nova.ledger.cursors.all()
+    for source, key in (("stripe", nova.settings.stripe_api_key), ("gumroad", nova.settings.gumroad_access_token)):
+        cursor = cursors.get(source)
+        if key is None or (cursor is None and source not in _SYNCED):
+            continue
+        advice = f"nova revenue sync {source}"
+        if cursor is None or cursor.succeeded_at is None:
+            why = f": {cursor.error}" if cursor is not None and cursor.error else ""
+            yield _problem(None, f"{source} was never synced{why}", advice)
+        elif cursor.error is not None:
+            yield _problem(None, f"the last sync of {source} failed: {cursor.error}", advice)
+        elif now - cursor.succeeded_at > 2 * SYNC_INTERVAL:
+            yield _problem(None, f"{source} was last synced at {iso(cursor.succeeded_at)}", advice)
+
+
 def _of_money(nova: Parts, snapshot: FleetSnapshot) -> Iterator[Problem]:
-    now = nova.clock.now()
-    for source, cursor in nova.ledger.cursors.all().items():
-        if cursor.error is not None:
-            yield _problem(None, f"the last sync of {source} failed: {cursor.error}", f"nova revenue sync {source}")
-        elif cursor.succeeded_at is not None and now - cursor.succeeded_at > 2 * SYNC_INTERVAL:
-            yield _problem(
-                None, f"{source} was last synced at {iso(cursor.succeeded_at)}", f"nova revenue sync {source}"
-            )
     for row in nova.ledger.reports.unconverted():
         advice = f"nova revenue rates set {row.amount.currency}=RATE"
         yield _problem(row.worker, f"{row.amount} {row.amount.currency} has no rate", advice)
-    for breach in nova.ledger.budgets.broken(_lasting_limits(snapshot)):
-        said = (
-            f"{breach.spent} of {breach.limit.amount} {breach.limit.amount.currency} per {breach.limit.per} are spent"
-        )
-        yield _problem(
-            breach.limit.scope, said, "nothing more is spent until the window turns, or the budget is raised"
-        )
+    stopped = {f"worker:{name}" for name, one in snapshot.deployments.items() if one.state != "active"}
+    limits = [limit for limit in _lasting_limits(nova, snapshot) if limit.scope not in stopped]
+    for breach in nova.ledger.budgets.broken(limits):
+        limit = breach.limit
+        said = f"{limit.scope} has spent {breach.spent} of {limit.amount} {limit.amount.currency} per {limit.per}"
+        advice = f"it waits until {iso(breach.until)}, or raise it with `nova budgets set`" if breach.until else ""
+        yield _problem(_worker_of(limit), said, advice)
 
 
 def _of_disk(nova: Parts) -> Iterator[Problem]:
@@ -139,14 +164,15 @@ def _of_disk(nova: Parts) -> Iterator[Problem]:
         )
 
 
-def _lasting_limits(snapshot: FleetSnapshot) -> list[Limit]:
-    own = [
-        Limit(f"worker:{one.name}", budget.per, budget.limit)
-        for one in snapshot.deployments.values()
-        for budget in one.budget
-        if budget.per != "run"
-    ]
-    return own + [Limit(budget.scope, budget.per, budget.limit) for budget in snapshot.budgets if budget.per != "run"]
+def _lasting_limits(nova: Parts, snapshot: FleetSnapshot) -> list[Limit]:
+    default = Money.of(nova.settings.max_daily_budget, snapshot.currency)
+    everything = snapshot.all_budgets(default)
+    return [Limit(budget.scope, budget.per, budget.limit) for budget in everything if budget.per != "run"]
+
+
+def _worker_of(limit: Limit) -> str | None:
+    kind, _, name = limit.scope.partition(":")
+    return name if kind == "worker" else None
 
 
 def _problem(worker: str | None, problem: str, advice: str) -> Problem:

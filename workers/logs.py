@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,56 +13,89 @@ from workers.logfile import PIECES
 from workers.parts import Parts
 
 _LOOK_S = 0.25
+_BLOCK = 65_536
 
 
 def tail(nova: Parts, name: str, n: int) -> list[str]:
     """The last `n` lines, oldest first, also out of older pieces. Raises NotFound for a name that never was."""
-    lines: deque[str] = deque(maxlen=max(0, n))
-    for path in _pieces(nova, name):
-        with path.open("rb") as file:
-            lines.extend(line.decode("utf-8", "replace").rstrip("\n") for line in file)
-    return list(lines)
+    return _tail(_path(nova, name), n, None)
 
 
-def follow(nova: Parts, name: str) -> Iterator[str]:
-    """Lines as they are written from now on, for ever; a rotated log is followed into its new file."""
+def follow(nova: Parts, name: str, n: int = 0, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
+    """The last `n` lines and then every further one, for ever; a log that is rotated is followed into its new file.
+
+    `wait` is called when there is nothing more; what it raises ends the following. Raises NotFound as `tail` does.
+    """
     path = _path(nova, name)
-    file = _opened(path, at_end=True)
-    rest = b""
-    while True:
-        data = file.read(65_536) if file else b""
-        if data:
-            *whole, rest = (rest + data).split(b"\n")
-            yield from (line.decode("utf-8", "replace") for line in whole)
-            continue
-        if file is None or _was_replaced(path, file):
-            if file:
-                file.close()
-            file = _opened(path, at_end=False)
-        time.sleep(_LOOK_S)
+    file = _opened(path)
+    try:
+        yield from _tail(path, n, None if file is None else file.seek(0, os.SEEK_END))
+        rest = b""
+        while True:
+            replaced = file is None or _was_replaced(
+                path, file
+            )  # looked at first, so that nothing of the old is missed
+            data = file.read(_BLOCK) if file is not None else b""
+            if data:
+                *whole, rest = (rest + data).split(b"\n")
+                yield from (_text(line) for line in whole)
+            elif not replaced:
+                wait(_LOOK_S)
+            else:
+                if file is not None:
+                    file.close()
+                file = _opened(path)
+                if file is None:
+                    wait(_LOOK_S)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _tail(path: Path, n: int, end: int | None) -> list[str]:
+    """`end`: up to there in the newest piece."""
+    lines: list[bytes] = []
+    for number in range(PIECES):
+        if len(lines) < n:
+            piece = path.with_name(f"{path.name}.{number}") if number else path
+            lines = _last_lines(piece, n - len(lines), None if number else end) + lines
+    return [_text(line) for line in lines]
+
+
+def _last_lines(path: Path, n: int, end: int | None) -> list[bytes]:
+    """Read from the end, so that a long log costs no more than a short one."""
+    found: list[bytes] = []
+    breaks = 0
+    try:
+        with path.open("rb") as file:
+            at = file.seek(0, os.SEEK_END) if end is None else end
+            while at > 0 and breaks <= n:
+                size = min(_BLOCK, at)
+                at = file.seek(at - size)
+                found.append(file.read(size))
+                breaks += found[-1].count(b"\n")
+    except FileNotFoundError:
+        return []
+    text = b"".join(reversed(found))
+    return text.removesuffix(b"\n").split(b"\n")[-n:] if text and n > 0 else []
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
 
 
 def _path(nova: Parts, name: str) -> Path:
     path = nova.settings.logs_dir / "workers" / f"{name}.log"
-    if "/" in name or (not path.exists() and name not in nova.fleet.snapshot().deployments):
+    if "/" in name or "\0" in name or (not path.exists() and name not in nova.fleet.snapshot().deployments):
         raise NotFound(f"no deployment is called {name!r}", hint="nova workers status lists them")
     return path
 
 
-def _pieces(nova: Parts, name: str) -> list[Path]:
-    path = _path(nova, name)
-    older = [path.with_name(f"{path.name}.{number}") for number in range(PIECES - 1, 0, -1)]
-    return [piece for piece in (*older, path) if piece.exists()]
-
-
-def _opened(path: Path, *, at_end: bool) -> BinaryIO | None:
+def _opened(path: Path) -> BinaryIO | None:
     try:
-        file = path.open("rb")
+        return path.open("rb")
     except FileNotFoundError:
         return None
-    if at_end:
-        file.seek(0, os.SEEK_END)
-    return file
 
 
 def _was_replaced(path: Path, file: BinaryIO) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from nova.clock import iso, parse_time
 from nova.fleet.documents import Deployment
 from nova.ledger.budgets import Usage
-from nova.ledger.instances import Observation
+from nova.ledger.instances import ManagerRecord, Observation
 from nova.ledger.reports import Totals
 from nova.ledger.run_records import RunTotals
 from nova.money import Money, roi_percent
@@ -23,7 +23,7 @@ _DOWN: dict[str, Any] = {"running": False, "pid": None, "started_at": None, "upt
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Lifetime figures of one worker; `cost` and with it ROI are None-like (no cost) where none was ever booked."""
+    """What was earned and spent. Without a cost there is no ROI: unknown is not zero."""
 
     revenue: Money
     cost: Money
@@ -46,34 +46,54 @@ def status_document(nova: Parts) -> dict[str, Any]:
     now = nova.clock.now()
     snapshot = nova.fleet.snapshot()
     living = [info for info, alive in managers(nova.settings.run_dir) if alive]
+    told = _managers(nova, living, now)
     seen = instances_of_living(nova, {info.id for info in living})
     totals = nova.ledger.reports.totals()
     runs = nova.ledger.runs.totals()
     usage = nova.ledger.budgets.usages(_budget_keys(snapshot.deployments.values()), now)
     rows = [
-        _row(one, totals.get(one.name), runs.get(one.name), seen.get(one.name, []), usage, snapshot.currency)
+        _row(
+            one,
+            totals.get(one.name),
+            runs.get(one.name),
+            seen.get(one.name, []),
+            usage,
+            snapshot.currency,
+            managed=any(info.department in ("", one.department) for info in living),
+        )
         for one in snapshot.deployments.values()
     ]
     document: dict[str, Any] = {
         "at": iso(now),
         "currency": snapshot.currency,
-        "manager": manager_json(living[0], now) if living else dict(_DOWN),
+        "manager": told[0] if told else dict(_DOWN),
         "totals": _totals(list(snapshot.deployments.values()), rows, totals, snapshot.currency),
         "workers": rows,
     }
-    if len(living) > 1:
-        document["managers"] = [manager_json(info, now) for info in living]
+    if len(told) > 1:
+        document["managers"] = told
     return document
 
 
-def manager_json(info: ManagerInfo, now: datetime) -> dict[str, Any]:
+def _managers(nova: Parts, living: Sequence[ManagerInfo], now: datetime) -> list[dict[str, Any]]:
+    records = {record.id: record for record in nova.ledger.instances.managers.all()} if living else {}
+    return [_manager_json(info, records.get(info.id), now) for info in living]
+
+
+def _manager_json(info: ManagerInfo, record: ManagerRecord | None, now: datetime) -> dict[str, Any]:
+    """What it uses itself includes the threads of its workers, but not their commands."""
     uptime = max(0.0, (now - parse_time(info.started_at)).total_seconds())
+    memory = record.memory_bytes if record else None
     return {
         "running": True,
         "pid": info.pid,
         "started_at": info.started_at,
         "uptime_s": round(uptime, 1),
         "department": info.department or "all",
+        "last_heartbeat": iso(record.heartbeat_at) if record else None,
+        "cpu_percent": record.cpu_percent if record else None,
+        "memory_mb": None if memory is None else round(memory / 1e6, 1),
+        "threads": record.threads if record else None,
     }
 
 
@@ -103,6 +123,8 @@ def _row(
     seen: Sequence[Observation],
     usage: Mapping[tuple[str, str], Usage],
     currency: str,
+    *,
+    managed: bool,
 ) -> dict[str, Any]:
     ended = runs.succeeded + runs.failed + runs.interrupted if runs else 0
     judged = runs.succeeded + runs.failed if runs else 0
@@ -128,10 +150,10 @@ def _row(
         "budget": [_budget_json(one.name, limit.per, limit.limit, usage) for limit in one.budget],
         "cpu_percent": _sum([each.cpu_percent for each in seen], 1),
         "memory_mb": _sum([None if each.memory_bytes is None else each.memory_bytes / 1e6 for each in seen], 1),
-        "threads": sum(each.threads or 0 for each in seen),
+        "threads": _count([each.threads for each in seen]),
         "last_heartbeat": _latest([each.heartbeat_at for each in seen]),
         "last_error": runs.last_error if runs else None,
-        "instances": [_instance_json(each) for each in sorted(seen, key=_number)],
+        "instances": _instances(one, seen, managed=managed),
     }
 
 
@@ -143,6 +165,16 @@ def _budget_json(name: str, per: str, limit: Money, usage: Mapping[tuple[str, st
         "spent": str(used.spent) if used else None,
         "reserved": str(used.reserved) if used else None,
     }
+
+
+def _instances(one: Deployment, seen: Sequence[Observation], *, managed: bool) -> list[dict[str, Any]]:
+    """Those that are seen, and those that are declared and are not: about to start where somebody will start them."""
+    found = {_number(each): _instance_json(each) for each in seen}
+    state = "starting" if managed and one.state == "active" else "stopped"
+    for index in range(1, one.replicas + 1) if one.state != "killed" else ():
+        missing = {"id": f"{one.name}#{index}", "state": state, "run_started_at": None, "last_heartbeat": None}
+        found.setdefault(index, missing)
+    return [found[index] for index in sorted(found)]
 
 
 def _instance_json(seen: Observation) -> dict[str, Any]:
@@ -161,6 +193,11 @@ def _number(seen: Observation) -> int:
 def _sum(values: Sequence[float | None], places: int) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known), places) if known else None
+
+
+def _count(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _latest(instants: Sequence[datetime | None]) -> str | None:
