@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nova.bootstrap import Nova
-    from nova.clock import Clock
 
 
 @contextmanager
-def session(clock: Clock | None = None) -> Iterator[Nova]:
+def session() -> Iterator[Nova]:
     from nova.bootstrap import build
-    from nova.clock import SystemClock
     from nova.config import load_settings
 
     os.umask(0o077)  # what is written into NOVA_HOME is its owner's only
-    nova = build(load_settings(), clock=clock or SystemClock())
+    nova = build(load_settings())
     try:
         yield nova
     finally:

@@ -111,6 +111,8 @@ def restart(
 ) -> None:
     """Stop the manager and start it again.
 
+    It starts with the options given here: say --department and --with-autonomous again.
+
     Example:
       nova workers restart
     """
@@ -144,16 +146,23 @@ def stop_everything(
       nova stop --all --yes
     """
     from nova.clock import parse_duration
-    from nova.errors import UsageProblem
+    from nova.errors import NovaError, UsageProblem
     from workers.control import stop as stop_managers
 
     if not everything:
         raise UsageProblem("nova stop needs --all", hint="`nova workers stop` stops the manager only")
     timeout_s = parse_duration(timeout)
     confirm("Turn the engine off, pause every deployment and stop the manager?", yes=yes)
+    problem: NovaError | None = None
     with session() as nova:
-        paused = _freeze(nova)
+        paused: list[str] = []
+        try:
+            paused = _freeze(nova)
+        except NovaError as found:  # a fleet that cannot be written is no reason to let its runs go on
+            problem = found
         done = stop_managers(nova.settings, timeout_s, None)
+    if problem is not None:
+        raise problem
     if json:
         emit({"paused": paused, **_stopped(done)})
     else:
