@@ -50,13 +50,20 @@ def measure(home: Path, lines: Path) -> None:
     """In a process of its own, because peak memory is a process's."""
     ledger = Ledger.open(f"sqlite:///{home / 'ledger.db'}", currency="USD", zone=ZoneInfo("UTC"), clock=SystemClock())
     for name in ("first", "again"):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         with lines.open("rb") as source:
             imported = ledger.transfer.import_lines(source)
         seconds = time.perf_counter() - began
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        counts = {"new": imported.new, "duplicate": imported.duplicate, "rejected": imported.rejections}
-        print(json.dumps({"pass": name, "per_s": round(imported.lines / seconds), "peak_mb": round(peak_mb), **counts}))
+        cpu_us = round(1e6 * (time.process_time() - worked) / imported.lines, 1)
+        counts = {
+            "cpu_us": cpu_us,
+            "new": imported.new,
+            "duplicate": imported.duplicate,
+            "rejected": imported.rejections,
+        }
+        speed = {"per_s": round(imported.lines / seconds), "peak_mb": round(peak_mb)}
+        print(json.dumps({"pass": name, **speed, **counts}))
     ledger.close()
 
 
@@ -70,7 +77,7 @@ def main(sizes: list[int]) -> int:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             passes = [json.loads(line) for line in done.stdout.splitlines()]
             for line in passes:
-                shown = f"{line['per_s']:>7} entries/s, peak {line['peak_mb']} MB"
+                shown = f"{line['per_s']:>7} entries/s ({line['cpu_us']} µs of a core each), peak {line['peak_mb']} MB"
                 print(f"{count:>9} entries, {line['pass']}: {shown}, {line['new']} new, {line['duplicate']} duplicate")
             peaks.append(passes[0]["peak_mb"])
             slowest = min(slowest, passes[0]["per_s"])
