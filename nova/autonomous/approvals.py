@@ -8,7 +8,9 @@ from typing import Any
 from nova.autonomous.decision import Decision
 from nova.autonomous.engine import decide
 from nova.autonomous.execute import close, execute
+from nova.autonomous.gate import approvable
 from nova.autonomous.office import Office, cycle_lock, look, policy_of
+from nova.autonomous.policy import Policy
 from nova.autonomous.records import ENGINE, decision_in, shown
 from nova.clock import iso
 from nova.errors import Refused
@@ -38,19 +40,25 @@ def approve(nova: Office, id: str, by: str, note: str | None = None) -> Decision
         meant = decision_in(record, policy.currency)
         if meant.hash != record.body["hash"]:
             raise Refused(f"the decision {id} is not what was proposed: its record was changed")
+        if record.worker in policy.protected:
+            raise Refused(f"{record.worker} is protected: the engine may only advise on it")
         found = {evidence.worker: evidence for evidence in look(nova, snapshot, policy, now).evidence}
         if record.worker not in found:
-            raise Refused(f"{record.worker} is not there any more", hint=_AGAIN)
-        _refuse_drift(meant, decide(found[record.worker], policy, now), _amount(record, policy.currency))
+            gone = "was killed" if record.worker in snapshot.deployments else "is not there any more"
+            raise Refused(f"{record.worker} {gone}", hint=_AGAIN)
+        _refuse_drift(meant, decide(found[record.worker], policy, now), _amount(record, meant, policy))
         approved = nova.ledger.decisions.transition(id, ("pending",), "approved", by, note=note, at=now)
         (done,) = close(nova, [execute(nova, approved, snapshot.deployments[record.worker])], by)
+        if done.state != "executed":
+            raise Refused(f"the decision {id} is {done.state}: {done.body.get('outcome')}", hint=_AGAIN)
         return done
 
 
 def reject(nova: Office, id: str, by: str, note: str | None = None) -> DecisionRecord:
-    """The same proposal stays silent for a while. Raises NotFound and Refused."""
-    _waiting(nova, id)
-    return nova.ledger.decisions.transition(id, ("pending",), "rejected", by, note=note, at=nova.clock.now())
+    """The same proposal stays silent for a while. Raises NotFound, Refused and LockHeld."""
+    with cycle_lock(nova, _WAIT_S):
+        _waiting(nova, id)
+        return nova.ledger.decisions.transition(id, ("pending",), "rejected", by, note=note, at=nova.clock.now())
 
 
 def _waiting(nova: Office, id: str) -> DecisionRecord:
@@ -66,8 +74,10 @@ def _expired(record: DecisionRecord, now: datetime) -> bool:
     return record.expires_at is not None and record.expires_at <= now
 
 
-def _amount(record: DecisionRecord, currency: str) -> Money:
-    return Money.parse(str(record.body["approve_up_to"]), currency)
+def _amount(record: DecisionRecord, meant: Decision, policy: Policy) -> Money:
+    """Up to which daily cost the answer holds: what was shown, and never more than its figures and the policy allow."""
+    shown_last = Money.parse(str(record.body["approve_up_to"]), policy.currency)
+    return min(shown_last, approvable(meant.daily_cost_impact, policy))
 
 
 def _refuse_drift(meant: Decision, found: Decision, amount: Money) -> None:

@@ -23,7 +23,10 @@ _STEPS = ("scale_up", "scale_down", "resume", "optimize")
 
 @dataclass(slots=True)
 class Life:
-    """All that is known of one worker. Instants are microseconds; `sold` and `squares` are of its sales, in units."""
+    """All that is known of one worker. Instants are microseconds; `sold` and `squares` are of its sales, in units.
+
+    `unbooked` is what its living runs have spent, each with the instant it will be booked at.
+    """
 
     sold: float = 0.0
     squares: float = 0.0
@@ -34,11 +37,15 @@ class Life:
     last_us: int | None = None
     first_run_us: int | None = None
     last_run_us: int | None = None
-    unbooked: int = 0
+    unbooked: list[tuple[int, int]] = field(default_factory=list)
 
     def begun_us(self) -> int | None:
         seen = [us for us in (self.first_us, self.first_run_us) if us is not None]
         return min(seen) if seen else None
+
+    def unbooked_between(self, start_us: int, end_us: int) -> int:
+        """In millionths; both ends count."""
+        return sum(micros for at, micros in self.unbooked if start_us <= at <= end_us)
 
     def reaches_beyond(self, us: int) -> bool:
         return self.last_us is not None and self.last_us >= us
@@ -107,8 +114,8 @@ def read_lives(conn: Connection) -> dict[str, Life]:
         life.last_us = max(row.last_us, row.last_us if life.last_us is None else life.last_us)
     for row in conn.execute(select(run_totals.c.worker, run_totals.c.first_us, run_totals.c.last_us)):
         lives[row.worker].first_run_us, lives[row.worker].last_run_us = row.first_us, row.last_us
-    for row in conn.execute(select(run_accounts.c.worker, run_accounts.c.micros)):
-        lives[row.worker].unbooked += row.micros
+    for row in conn.execute(select(run_accounts.c.worker, run_accounts.c.last_us, run_accounts.c.micros)):
+        lives[row.worker].unbooked.append((row.last_us, row.micros))
     return lives
 
 

@@ -43,7 +43,7 @@ def day_budgets(
     limits = _limits(snapshot, policy)
     pace: dict[str, int] = defaultdict(int)
     for evidence in seen:
-        for scope in _scopes(evidence):
+        for scope in scopes_of(evidence):
             pace[scope] += evidence.daily_spend.micros
     used = ledger.budgets.usages([(scope, "day") for scope in limits], now)
     budgets = {}
@@ -55,12 +55,14 @@ def day_budgets(
 
 
 def least_left(evidence: Evidence, budgets: Mapping[str, DayBudget]) -> Evidence:
-    scopes = [scope for scope in _scopes(evidence) if scope in budgets]
+    """The evidence with the budget over it that leaves the least."""
+    scopes = [scope for scope in scopes_of(evidence) if scope in budgets]
     scope = min(scopes, key=lambda name: budgets[name].remaining.micros)
     return replace(evidence, budget_left=budgets[scope].remaining, budget_scope=scope)
 
 
-def _scopes(evidence: Evidence) -> tuple[str, str, str]:
+def scopes_of(evidence: Evidence) -> tuple[str, str, str]:
+    """Those it spends from, whether they have a budget or not."""
     return "fleet", f"department:{evidence.department}", f"worker:{evidence.worker}"
 
 

@@ -8,27 +8,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nova.autonomous.budget import DayBudget
+from nova.autonomous.budget import DayBudget, scopes_of
 from nova.autonomous.decision import Kind
 from nova.autonomous.engine import decide
 from nova.autonomous.evidence import Evidence
 from nova.autonomous.execute import close, execute, finish_leftovers
 from nova.autonomous.gate import DEFERRED, EXECUTE, PENDING, Gated, Situation, Standing, gate
-from nova.autonomous.office import Office, cycle_lock, is_enabled, look, policy_of
+from nova.autonomous.office import OFF_THE_CLOCK, Office, cycle_lock, is_enabled, look, policy_of
+from nova.autonomous.phrases import count
 from nova.autonomous.policy import Policy
-from nova.autonomous.records import ENGINE, keep_ids, record_of, refresh, shown
+from nova.autonomous.records import ENGINE, brought_up, keep_ids, record_of, refresh, shown
 from nova.clock import iso
-from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, short_id, transition
+from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, restate, short_id, transition
 from nova.money import Money
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from nova.autonomous.gather import Gathered
     from nova.fleet.documents import FleetSnapshot
 
 log = logging.getLogger(__name__)
 
-OFF_THE_CLOCK = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _STATES = {EXECUTE: "approved", PENDING: "pending", DEFERRED: "deferred"}
 
@@ -74,9 +75,7 @@ def run_cycle(
             nova.ledger.decisions.expire(clock)
         snapshot = nova.fleet.snapshot()
         enabled = is_enabled(nova, snapshot)
-        return _Cycle(nova, snapshot, policy_of(nova, snapshot), at, enabled, dry_run, live and enabled).run(
-            include_holds
-        )
+        return _Cycle(nova, snapshot, policy_of(nova, snapshot), at, enabled, dry_run, live).run(include_holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,11 @@ class _Cycle:
     at: datetime
     enabled: bool
     dry_run: bool
-    acts: bool
+    live: bool
+
+    @property
+    def acts(self) -> bool:
+        return self.live and self.enabled
 
     def run(self, include_holds: bool) -> CycleResult:
         id = short_id("c")
@@ -95,13 +98,13 @@ class _Cycle:
         seen = {evidence.worker: evidence for evidence in gathered.evidence}
         waiting = {record.worker: record for record in self.nova.ledger.decisions.by_state("pending")}
         verdicts = [decide(evidence, self.policy, self.at) for evidence in seen.values()]
-        passed = gate(verdicts, self.policy, self._situation(gathered.budget, len(seen), waiting))
+        passed = gate(verdicts, self.policy, self._situation(gathered, waiting))
         if not include_holds:
             passed = [each for each in passed if each.decision.kind is not Kind.HOLD]
         records = self._record(id, passed, seen, waiting, gathered.budget)
         if self.acts:
             records = self._carry_out(records)
-        self._tell(records, waiting, seen)
+        self._tell(id, records, waiting, seen)
         result = CycleResult(
             id, self.at, self.enabled, self.dry_run, self.policy.version, self.policy.currency, len(seen),
             gathered.budget, tuple(records),
@@ -111,13 +114,14 @@ class _Cycle:
         )
         return result
 
-    def _situation(self, budget: DayBudget, evaluated: int, waiting: Mapping[str, DecisionRecord]) -> Situation:
+    def _situation(self, gathered: Gathered, waiting: Mapping[str, DecisionRecord]) -> Situation:
         decisions = self.nova.ledger.decisions
         rejected = decisions.rejected_since(self.nova.clock.now() - self.policy.rejection_silence)
         return Situation(
-            evaluated=evaluated,
+            evaluated=len(gathered.evidence),
             added=decisions.added_without_person(self.nova.clock.now() - _DAY),
-            budget_left=budget.remaining,
+            budget_left={scope: budget.remaining for scope, budget in gathered.budgets.items()},
+            scopes={evidence.worker: scopes_of(evidence) for evidence in gathered.evidence},
             advise_only=not self.acts,
             silenced=frozenset(fingerprint for _, fingerprint in rejected),
             standing={worker: _standing(record, self.policy.currency) for worker, record in waiting.items()},
@@ -135,7 +139,7 @@ class _Cycle:
         kept = {each.keeps for each in passed if each.keeps}
         gone = [record for record in waiting.values() if record.id not in kept] if self.acts else []
         cycle = CycleRecord(
-            id, self.at, self.enabled, self.dry_run, self.policy.version, len(seen),
+            id, self.at, self.enabled, not self.live, self.policy.version, len(seen),
             {"budget": budget.to_json(), "stale": _stale(seen), "decisions": len(passed)},
         )  # fmt: skip
 
@@ -144,6 +148,9 @@ class _Cycle:
                 transition(conn, record.id, ("pending",), "superseded", ENGINE, self.nova.clock.now())
             ids = iter(free_ids(conn, len(passed)))
             records = [self._one(each, seen, waiting, next(ids), id) for each in passed]
+            for record in records:
+                if record.id in kept and record is not waiting[record.worker]:
+                    restate(conn, record, ENGINE, self.nova.clock.now())
             records = keep_ids(conn, records, self.at)
             there = refresh(conn, records) | kept
             add(conn, [record for record in records if record.id not in there])
@@ -161,13 +168,12 @@ class _Cycle:
         cycle: str,
     ) -> DecisionRecord:
         worker = each.decision.worker
-        if each.keeps is not None:
-            return waiting[worker]
         state = _STATES.get(each.outcome, "advised")
-        return record_of(
+        record = record_of(
             each.decision, seen[worker], self.policy, id=id, state=state, cycle=cycle, at=self.at,
             requires_approval=each.requires_approval,
         )  # fmt: skip
+        return brought_up(waiting[worker], record, self.policy) if each.keeps else record
 
     def _carry_out(self, records: Sequence[DecisionRecord]) -> list[DecisionRecord]:
         deployments = self.snapshot.deployments
@@ -176,22 +182,26 @@ class _Cycle:
         return [closed.get(one.id, one) for one in records]
 
     def _tell(
-        self, records: Sequence[DecisionRecord], waiting: Mapping[str, DecisionRecord], seen: Mapping[str, Evidence]
+        self,
+        id: str,
+        records: Sequence[DecisionRecord],
+        waiting: Mapping[str, DecisionRecord],
+        seen: Mapping[str, Evidence],
     ) -> None:
-        """Once for each approval that is asked for, and once when revenue becomes stale."""
+        """Once for each approval that is asked for, and once when revenue becomes stale, whatever the switch says."""
         alerts = self.nova.alerts
-        if alerts is None or not self.acts:
+        if alerts is None or not self.live:
             return
         known = {record.id for record in waiting.values()}
         for record in records:
             if record.state == "pending" and record.id not in known:
                 body = f"{record.reason}\nApprove it with `nova autonomous approve {record.id}`, or reject it."
                 alerts.send("approval_waiting", f"{record.kind} of {record.worker} waits for you", body)
-        stale, cycles = _stale(seen), self.nova.ledger.decisions.cycles(2)
-        before = cycles[1].body.get("stale", []) if len(cycles) > 1 else []
-        if stale and stale != before:
-            held = sum(bool(evidence.stale) for evidence in seen.values())
-            body = f"{held} deployments are held until `nova revenue sync` succeeds."
+        stale = _stale(seen)
+        before = next((one for one in self.nova.ledger.decisions.cycles(2, live=True) if one.id != id), None)
+        if stale and (before is None or stale != before.body.get("stale")):
+            held = count(sum(bool(evidence.stale) for evidence in seen.values()), "deployment")
+            body = f"{held} held until `nova revenue sync` succeeds."
             alerts.send("revenue_stale", f"revenue is stale: {', '.join(stale)}", body)
 
 
@@ -200,5 +210,4 @@ def _stale(seen: Mapping[str, Evidence]) -> list[str]:
 
 
 def _standing(record: DecisionRecord, currency: str) -> Standing:
-    amount = Money.parse(str(record.body.get("approve_up_to", record.body["daily_cost_impact"])), currency)
-    return Standing(record.id, record.fingerprint, amount)
+    return Standing(record.id, record.fingerprint, Money.parse(str(record.body["first_asked"]), currency))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from nova.autonomous import phrases
 from nova.autonomous.decision import Decision, Kind
 from nova.autonomous.evidence import Change, Evidence, StepEvidence
 from nova.autonomous.interval import Bounds, difference
 from nova.autonomous.policy import Policy
-from nova.clock import format_duration, iso
+from nova.clock import iso
 from nova.money import MICROS, Money
 
 POOR_WINDOWS = 3
@@ -31,12 +32,13 @@ def unmatured(step: StepEvidence, policy: Policy) -> str | None:
     A step that was taken back keeps its lesson for a whole window, or the replicas would go up and down for ever.
     """
     if step.to_replicas < step.from_replicas and step.after.end - step.at < policy.window:
-        return f"{step.from_replicas} replicas did not pay, and that is tried again after {_span(policy.window)}"
+        tried = phrases.count(step.from_replicas, "replica")
+        return f"{tried} did not pay, and that is tried again after {phrases.span(policy.window)}"
     if step.after.runs < policy.min_runs:
-        return f"{step.after.runs} runs since then, {policy.min_runs} are needed"
+        return f"{phrases.count(step.after.runs, 'run')} since then, {policy.min_runs} are needed"
     rest = max(policy.warmup, policy.cooldown)
     if step.after.end - step.at < rest:
-        return f"its evidence covers less than {_span(rest)}"
+        return f"its evidence covers less than {phrases.span(rest)}"
     return None
 
 
@@ -101,9 +103,10 @@ class _Case:
         roi, window = self.roi, self.evidence.window
         if roi is None:
             return "ROI is unknown"
+        sales = phrases.count(window.sales.count, "sale")
         return (
-            f"ROI is {window.roi:.1f} % over {_span(window.end - window.start)} "
-            f"({_money(window.revenue)} from {_money(window.cost)}, {window.sales.count} sales; "
+            f"ROI is {window.roi:.1f} % over {phrases.span(window.end - window.start)} "
+            f"({phrases.money(window.revenue)} from {phrases.money(window.cost)}, {sales}; "
             f"with {self.policy.confidence:.0%} confidence each way {roi.low:.1f} % to {roi.high:.1f} %)"
         )
 
@@ -130,8 +133,8 @@ def _probe(case: _Case) -> Decision:
     if case.now < due:
         return case.hold("paused_by_roi", f"it is paused for its ROI; the next probe is due at {iso(due)}")
     found = (
-        f"it has been paused for its ROI for {_span(policy.probe_interval)}: one instance may show for "
-        f"{_span(policy.probe_window)} whether that has changed"
+        f"it has been paused for its ROI for {phrases.span(policy.probe_interval)}: one instance may show for "
+        f"{phrases.span(policy.probe_window)} whether that has changed"
     )
     return _within_budget(case, case.verdict(Kind.RESUME, "probe", found, 1))
 
@@ -147,7 +150,9 @@ def _too_few_runs(case: _Case) -> Decision | None:
     window, needed = case.evidence.window, case.policy.min_runs
     if window.runs >= needed:
         return None
-    return case.hold("too_few_runs", f"{window.runs} runs since {iso(window.start)}, {needed} are needed")
+    return case.hold(
+        "too_few_runs", f"{phrases.count(window.runs, 'run')} since {iso(window.start)}, {needed} are needed"
+    )
 
 
 def _warming_up(case: _Case) -> Decision | None:
@@ -157,7 +162,7 @@ def _warming_up(case: _Case) -> Decision | None:
     begun = max(seen.first_run_at, seen.evidence_since or seen.first_run_at)
     if case.now - begun >= warmup:
         return None
-    return case.hold("warming_up", f"its evidence began at {iso(begun)}, less than {_span(warmup)} ago")
+    return case.hold("warming_up", f"its evidence began at {iso(begun)}, less than {phrases.span(warmup)} ago")
 
 
 def _no_cost(case: _Case) -> Decision | None:
@@ -213,7 +218,7 @@ def _scale_up(case: _Case) -> Decision | None:
         Kind.SCALE_UP,
         "scale_up",
         f"{found}; {seen.replicas} to {to} replicas add "
-        f"{_money(seen.spend_per_replica_day * (to - seen.replicas))} a day",
+        f"{phrases.money(seen.spend_per_replica_day * (to - seen.replicas))} a day",
         to,
     )
     return _within_budget(case, step)
@@ -226,7 +231,7 @@ def _why_not_more(case: _Case) -> tuple[str, str] | None:
     if seen.replicas < 1:
         return "no_replicas", "it is declared with no replicas"
     if seen.replicas >= seen.max_replicas:
-        return "at_max_replicas", f"it has all of its {seen.max_replicas} replicas"
+        return "at_max_replicas", f"it may have at most {phrases.count(seen.max_replicas, 'replica')}"
     if seen.window.success_rate < policy.min_success_rate:
         rate = seen.window.success_rate
         return "low_success", f"only {rate:.1f} % of its runs succeed, {policy.min_success_rate:g} % are needed"
@@ -234,7 +239,7 @@ def _why_not_more(case: _Case) -> tuple[str, str] | None:
         return "cooling_down", "it is cooling down after crashes"
     if seen.last_action_at and case.now - seen.last_action_at < policy.cooldown:
         last = iso(seen.last_action_at)
-        return "cooling_down", f"its last step was at {last}, less than {_span(policy.cooldown)} ago"
+        return "cooling_down", f"its last step was at {last}, less than {phrases.span(policy.cooldown)} ago"
     lacking = unmatured(seen.last_step, policy) if seen.last_step else None
     if seen.last_step and lacking:
         return "step_immature", f"the step at {iso(seen.last_step.at)} cannot be judged yet: {lacking}"
@@ -245,7 +250,7 @@ def _within_budget(case: _Case, proposal: Decision) -> Decision:
     left, scope = case.evidence.budget_left, case.evidence.budget_scope
     if proposal.daily_cost_impact.micros <= max(left.micros, 0):
         return proposal
-    why = f"the day's budget of {scope} leaves {_money(left)} at the present pace"
+    why = f"the day's budget of {scope} leaves {phrases.money(left)} at the present pace"
     return case.hold("no_budget", f"{proposal.reason}, but {why}")
 
 
@@ -309,13 +314,3 @@ def _risk(kind: Kind, impact: Money, policy: Policy) -> str:
 
 def _ceil(value: float) -> int:
     return math.ceil(round(value, 9))
-
-
-def _money(amount: Money) -> str:
-    shown = amount if 0 < abs(amount.micros) < MICROS else amount.rounded()
-    return f"{shown} {shown.currency}"
-
-
-def _span(length: timedelta) -> str:
-    seconds = length.total_seconds()
-    return format_duration(seconds) if seconds % 3600 == 0 or seconds < 3600 else f"{seconds / 3600:.1f}h"

@@ -70,8 +70,8 @@ class Window:
             "sales": self.sales.count,
             "returns": self.returns.count,
             "sum_of_squares": round(self.sales.squares + self.returns.squares, 6),
-            "largest_sale": round(self.sales.peak, 6),
-            "fees": round(self.fees, 6),
+            "largest_sale": _amount(self.sales.peak, self.cost.currency),
+            "fees": _amount(self.fees, self.cost.currency),
         }
 
 
@@ -114,7 +114,7 @@ class SaleSize:
     known_from: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"amount": round(self.amount, 6), "known_from": self.known_from}
+        return {"amount": f"{self.amount:.6f}".rstrip("0").rstrip("."), "known_from": self.known_from}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,10 @@ class Evidence:
             "budget_left": str(self.budget_left),
             "budget_scope": self.budget_scope,
         }
+
+
+def _amount(units: float, currency: str) -> str:
+    return str(Money(round(units * MICROS), currency))
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nova.autonomous.decision import Kind
 from nova.autonomous.office import Office
 from nova.autonomous.records import ENGINE
-from nova.errors import NovaError, RevisionConflict
+from nova.errors import NotFound, NovaError, RevisionConflict
 from nova.ledger.decisions import DecisionRecord, transition
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def execute(nova: Office, record: DecisionRecord, deployment: Deployment) -> Out
     """
     try:
         apply_to_fleet(nova.fleet, record, deployment, nova.clock.now())
-    except RevisionConflict:
-        return Outcome(record, "superseded", "the deployment was changed meanwhile")
+    except (RevisionConflict, NotFound):
+        return Outcome(record, "superseded", "the deployment was changed or retired meanwhile")
     except NovaError as problem:
         log.error(
             "decision_failed", extra={"action": "decision_failed", "decision": record.id, "error": problem.message}

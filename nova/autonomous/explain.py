@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from nova.autonomous.office import Office, is_enabled, look, policy_of
+from nova.autonomous.office import OFF_THE_CLOCK, Office, is_enabled, look, policy_of
+from nova.autonomous.phrases import count
 from nova.autonomous.records import shown
 from nova.clock import format_duration, iso
 from nova.ledger.decisions import DecisionRecord
@@ -14,7 +15,7 @@ from nova.ledger.decisions import DecisionRecord
 def status(nova: Office) -> dict[str, Any]:
     snapshot = nova.fleet.snapshot()
     policy, now = policy_of(nova, snapshot), nova.clock.now()
-    last = nova.ledger.decisions.last_cycle()
+    last = next(iter(nova.ledger.decisions.cycles(1, until=now + OFF_THE_CLOCK)), None)
     waiting = nova.ledger.decisions.by_state("pending")
     return {
         "enabled": is_enabled(nova, snapshot),
@@ -98,13 +99,13 @@ def _evidence(seen: dict[str, Any]) -> list[str]:
         ),
         f"  cost      {window['cost']} ({seen['spend_per_replica_day']} a replica and day)",
         (
-            f"  revenue   {window['revenue']} net, from {window['sales']} sales and {window['returns']} returns; "
-            f"the largest sale {window['largest_sale']:g}"
+            f"  revenue   {window['revenue']} net, from {count(window['sales'], 'sale')} and "
+            f"{count(window['returns'], 'return')}; the largest sale {window['largest_sale']}"
         ),
     ]
     if seen["sale_size"]:
         size = seen["sale_size"]
-        lines.append(f"  one sale  {size['amount']:g}, known from {size['known_from']} sales")
+        lines.append(f"  one sale  {size['amount']}, known from {size['known_from']} sales")
     if seen["last_step"]:
         step = seen["last_step"]
         lines.append(f"  last step {step['from_replicas']} to {step['to_replicas']} replicas at {step['at']}")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from nova.autonomous.decision import Decision, Kind
 from nova.autonomous.policy import Policy
 from nova.money import Money
 
 ADVISED, PENDING, EXECUTE, DEFERRED, HELD = "advised", "pending", "execute", "deferred", "held"
+_OUTGROWN = Decimal("1.25")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A proposal that waits for a person: what it is, and up to which daily cost they were asked."""
+    """A proposal that waits for a person: what it is, and which daily cost they were first asked for."""
 
     id: str
     fingerprint: str
-    amount: Money
+    first_asked: Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,14 @@ class Situation:
     """What the gate must know beside the proposals.
 
     `added` is what was added to the day's spend without a person in the last 24 h over the whole fleet, `budget_left`
-    what the fleet's day leaves at the present pace.
+    what the day leaves at the present pace by budget (fleet, department:D, worker:NAME), `scopes` which of these a
+    worker spends from.
     """
 
     evaluated: int
     added: Money
-    budget_left: Money
+    budget_left: Mapping[str, Money] = field(default_factory=dict)
+    scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     advise_only: bool = False
     silenced: frozenset[str] = frozenset()
     standing: Mapping[str, Standing] = field(default_factory=dict)
@@ -54,13 +58,19 @@ def needs_person(impact: Money, added: Money, policy: Policy) -> bool:
 
 def approvable(impact: Money, policy: Policy) -> Money:
     """Up to which daily cost an approval holds: the projection with a little headroom, since it moves by the hour."""
-    return Money(impact.micros + round(max(impact.micros, 0) * policy.approval_headroom / 100), impact.currency)
+    headroom = Decimal(str(policy.approval_headroom)) / 100
+    return _times(impact, 1 + headroom) if impact.micros > 0 else impact
+
+
+def has_moved(amount: Money, shown: Money, policy: Policy) -> bool:
+    """Whether a projection is by more than the headroom away from the one a person was shown."""
+    return amount > approvable(shown, policy) or shown > approvable(amount, policy)
 
 
 def gate(decisions: Iterable[Decision], policy: Policy, situation: Situation) -> list[Gated]:
     """Passes the proposals in the order of `Kind`, biggest effect first, then by name; holds come last and stay so."""
     cap = policy.max_actions_per_cycle.limit(situation.evaluated)
-    passage = _Passage(policy, situation, cap, situation.added, situation.budget_left)
+    passage = _Passage(policy, situation, cap, situation.added, dict(situation.budget_left))
     return [passage.admit(decision) for decision in sorted(decisions, key=_place)]
 
 
@@ -74,7 +84,7 @@ class _Passage:
     situation: Situation
     actions_left: int
     added: Money
-    budget_left: Money
+    budget_left: dict[str, Money]
 
     def admit(self, decision: Decision) -> Gated:
         if decision.kind is Kind.HOLD:
@@ -93,22 +103,37 @@ class _Passage:
     def _act(self, decision: Decision, person: bool) -> Gated:
         if self.actions_left < 1:
             return Gated(_because(decision, "deferred: the cycle's cap on actions is reached"), DEFERRED, person)
-        if not person and 0 < decision.daily_cost_impact.micros > self.budget_left.micros:
-            return Gated(
-                _because(decision, "deferred: earlier steps took the rest of the day's budget"), DEFERRED, person
-            )
+        if not person and (scope := self._exhausted(decision)):
+            why = f"deferred: earlier steps took the rest of the day's budget of {scope}"
+            return Gated(_because(decision, why), DEFERRED, person)
         self.actions_left -= 1
         self._count(decision, person)
         return Gated(decision, PENDING if person else EXECUTE, person)
 
+    def _exhausted(self, decision: Decision) -> str | None:
+        impact = decision.daily_cost_impact
+        short = (scope for scope in self._scopes(decision) if impact > self.budget_left[scope])
+        return next(short, None) if impact.micros > 0 else None
+
     def _count(self, decision: Decision, person: bool) -> None:
-        if not person and decision.daily_cost_impact.micros > 0:
-            self.added = self.added + decision.daily_cost_impact
-            self.budget_left = self.budget_left - decision.daily_cost_impact
+        if person or decision.daily_cost_impact.micros <= 0:
+            return
+        self.added = self.added + decision.daily_cost_impact
+        for scope in self._scopes(decision):
+            self.budget_left[scope] = self.budget_left[scope] - decision.daily_cost_impact
+
+    def _scopes(self, decision: Decision) -> Iterable[str]:
+        return (scope for scope in self.situation.scopes.get(decision.worker, ()) if scope in self.budget_left)
 
 
 def _stands(standing: Standing, decision: Decision) -> bool:
-    return standing.fingerprint == decision.fingerprint and decision.daily_cost_impact <= standing.amount
+    """The same proposal, whose cost has not outgrown by a quarter what was first asked for."""
+    limit = _times(standing.first_asked, _OUTGROWN)
+    return standing.fingerprint == decision.fingerprint and decision.daily_cost_impact <= limit
+
+
+def _times(amount: Money, factor: Decimal) -> Money:
+    return Money(int((amount.micros * factor).to_integral_value(ROUND_HALF_EVEN)), amount.currency)
 
 
 def _silenced(decision: Decision) -> Decision:

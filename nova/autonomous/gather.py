@@ -19,6 +19,7 @@ from nova.autonomous.background import (
     sale_sizes,
 )
 from nova.autonomous.budget import DayBudget, day_budgets, least_left
+from nova.autonomous.engine import POOR_WINDOWS
 from nova.autonomous.evidence import Change, Evidence, SaleSize, StepEvidence, Window
 from nova.autonomous.figures import largest_sales, read_windows
 from nova.autonomous.interval import outlier_hides_more
@@ -48,10 +49,15 @@ TraitsOf = Callable[["Deployment"], Traits]
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """`evidence` is in the order of the names; `budget` is the fleet's day."""
+    """`evidence` is in the order of the names; `budgets` are those of a day, by scope."""
 
     evidence: tuple[Evidence, ...]
-    budget: DayBudget
+    budgets: Mapping[str, DayBudget]
+
+    @property
+    def budget(self) -> DayBudget:
+        """The fleet's."""
+        return self.budgets["fleet"]
 
 
 def gather(
@@ -79,7 +85,7 @@ def gather(
         seen = _with_outliers(conn, looks, seen)
     seen = [_with_traits(one, evidence, policy, traits_of) for one, evidence in zip(deployments, seen, strict=True)]
     budgets = day_budgets(ledger, snapshot, policy, seen, now)
-    return Gathered(tuple(least_left(evidence, budgets) for evidence in seen), budgets["fleet"])
+    return Gathered(tuple(least_left(evidence, budgets) for evidence in seen), budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,7 @@ class _Look:
         since = at if until == at else until + HOUR_US
         begun = max(self._grain(until - length), self._grain(self._born_us()), self.fresh_us())
         close = max(end, at)
-        after = min(max(since, self._grain(end - length)), close)
+        after = min(max(since, self._grain(end - length), self.fresh_us()), close)
         return Span(self.name, min(begun, until), until), self._until(after, close)
 
     def _grain(self, us: int) -> int:
@@ -149,16 +155,30 @@ class _Look:
         return floor_hour(us) if self.policy.window >= _DAY else us
 
     def earlier_spans(self) -> list[Span]:
-        """The whole windows of fresh evidence before the first one; time paused for ROI is left out."""
+        """The windows of fresh evidence before the first one, newest first.
+
+        Time paused for ROI is left out: a window that reaches back to a probe begins with it, the one before ends with
+        the pause.
+        """
         end, length = self.span().start_us, self._grain(self.window_us())
         probing, paused = self.probing_since(), self.deeds.at("pause")
-        if probing is not None and end >= to_us(probing):
-            end = self._grain(min(to_us(probing), to_us(paused or probing)))
-        tuned = self.deeds.at("optimize")
-        since = [at for at in (self.deployment.evidence_since, tuned) if at is not None]
-        oldest = max([self._born_us(), *map(to_us, since)])
-        spans = [Span(self.name, end - length * (i + 1), end - length * i) for i in range(2)]
-        return [span for span in spans if span.start_us >= oldest]
+        probe_us = to_us(probing) if probing is not None else None
+        pause_us = self._grain(min(probe_us, to_us(paused))) if probe_us is not None and paused else probe_us
+        since = [at for at in (self.deployment.evidence_since, self.deeds.at("optimize")) if at is not None]
+        oldest, spans = max([self._born_us(), *map(to_us, since)]), []
+        for _ in range(POOR_WINDOWS - 1):
+            start = end - length
+            if probe_us is not None and pause_us is not None:
+                if end > probe_us:
+                    start = max(start, probe_us)
+                else:
+                    end = min(end, pause_us)
+                    start = end - length
+            if start < oldest:
+                break
+            spans.append(Span(self.name, start, end))
+            end = start
+        return spans
 
     def _born_us(self) -> int:
         begun = self.life.begun_us()
@@ -169,8 +189,9 @@ class _Look:
 
     def evidence(self, window: Window, size: SaleSize | None) -> Evidence:
         one, life = self.deployment, self.life
-        if life.unbooked and one.state in ("active", "cooling_down"):
-            window = replace(window, cost=window.cost + Money(life.unbooked, window.cost.currency))
+        unbooked = life.unbooked_between(to_us(window.start), to_us(window.end))
+        if unbooked:
+            window = replace(window, cost=window.cost + Money(unbooked, window.cost.currency))
         return Evidence(
             worker=one.name,
             department=one.department,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.autonomous.gather import Gathered, Traits, gather
 from nova.autonomous.policy import Policy, PolicyDefaults
 from nova.clock import Clock
-from nova.errors import LockHeld
+from nova.errors import ConfigInvalid, LockHeld, UsageProblem
 
 if TYPE_CHECKING:
     from nova.fleet.documents import Deployment, FleetSnapshot
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+OFF_THE_CLOCK = timedelta(hours=1)  # beyond it a given `now` is a replay
 
 
 class AlertSink(Protocol):
@@ -51,8 +53,18 @@ class Office(Protocol):
 
 
 def policy_of(nova: Office, snapshot: FleetSnapshot) -> Policy:
-    """As it stands: the settings' initial values and what the operator has set since."""
-    return Policy.from_overrides(Policy.from_settings(nova.settings), snapshot.policy, snapshot.policy_version)
+    """As it stands: the settings' initial values and what the operator has set since.
+
+    Raises ConfigInvalid where the settings have changed since so that the two contradict each other.
+    """
+    initial = Policy.from_settings(nova.settings)
+    try:
+        return Policy.from_overrides(initial, snapshot.policy, snapshot.policy_version)
+    except UsageProblem as problem:
+        raise ConfigInvalid(
+            f"the policy that was set does not fit the settings: {problem.message}",
+            hint="mend it with `nova autonomous policy set KEY=VALUE`, or `nova autonomous policy reset`",
+        ) from problem
 
 
 def is_enabled(nova: Office, snapshot: FleetSnapshot) -> bool:

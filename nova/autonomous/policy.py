@@ -122,7 +122,9 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageProblem(f"not a setting: {pair!r}", hint="write it as KEY=VALUE, such as min_roi=150")
-        result[_known(key.strip())] = value.strip()
+        if _known(key.strip()) in result:
+            raise UsageProblem(f"{key.strip()} is given twice")
+        result[key.strip()] = value.strip()
     return result
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from nova.autonomous.decision import Decision, Kind
 from nova.autonomous.evidence import Change, Evidence
-from nova.autonomous.gate import approvable
+from nova.autonomous.gate import approvable, has_moved
 from nova.autonomous.policy import Policy
 from nova.clock import iso, to_us
 from nova.ledger.decisions import DecisionRecord
@@ -61,6 +61,7 @@ def record_of(
     }
     if waits:
         body["approve_up_to"] = str(approvable(decision.daily_cost_impact, policy))
+        body["first_asked"] = str(decision.daily_cost_impact)
     return DecisionRecord(
         id=id,
         at=at,
@@ -75,6 +76,15 @@ def record_of(
         expires_at=at + policy.approval_expiry if waits else None,
         body=body,
     )
+
+
+def brought_up(waiting: DecisionRecord, newer: DecisionRecord, policy: Policy) -> DecisionRecord:
+    """What waits, with the figures of `newer`, the same proposal, where its cost has moved; else as it is."""
+    was, now = (Money.parse(str(one.body["daily_cost_impact"]), policy.currency) for one in (waiting, newer))
+    if not has_moved(now, was, policy):
+        return waiting
+    body = {**newer.body, "first_asked": waiting.body["first_asked"]}
+    return replace(waiting, rule=newer.rule, reason=newer.reason, body=body)
 
 
 def decision_in(record: DecisionRecord, currency: str) -> Decision:
@@ -117,13 +127,17 @@ def shown(record: DecisionRecord) -> dict[str, Any]:
 
 
 def keep_ids(conn: Connection, records: Iterable[DecisionRecord], now: datetime) -> list[DecisionRecord]:
-    """Advice that was given within a day goes on under its id, so that a cycle a minute does not fill the ledger."""
-    recent = select(decisions.c.id, decisions.c.worker, decisions.c.fingerprint).where(
-        decisions.c.at_us > to_us(now - _DAY), decisions.c.state.in_(_SILENT)
+    """Advice that was given within the last day goes on under its id, so that frequent cycles do not fill the ledger.
+
+    Only under the same state, and never under that of a later time: a dry run or a replay rewrites nothing else.
+    """
+    kept = decisions.c
+    recent = select(kept.id, kept.worker, kept.fingerprint, kept.state).where(
+        kept.at_us > to_us(now - _DAY), kept.at_us <= to_us(now), kept.state.in_(_SILENT)
     )
-    known = {(row.worker, row.fingerprint): row.id for row in conn.execute(recent)}
+    known = {(row.worker, row.fingerprint, row.state): row.id for row in conn.execute(recent)}
     return [
-        replace(record, id=known.get((record.worker, record.fingerprint), record.id))
+        replace(record, id=known.get((record.worker, record.fingerprint, record.state), record.id))
         if record.state in _SILENT
         else record
         for record in records

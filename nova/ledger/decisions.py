@@ -51,6 +51,8 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class CycleRecord:
+    """`dry_run`: it could not have acted, because it was one or because it replayed another time."""
+
     id: str
     at: datetime
     enabled: bool
@@ -117,6 +119,25 @@ def transition(
     detail = {"from": record.state, "worker": record.worker, "kind": record.kind, "note": note, **(changes or {})}
     audit.append(conn, at, actor, f"decision_{to_state}", decision, detail)
     return replace(record, state=to_state, updated_at=at, body=json.loads(_json(body)))
+
+
+def restate(conn: Connection, record: DecisionRecord, actor: str, at: datetime) -> DecisionRecord:
+    """Brings what a waiting decision shows up to date under its id; when it was asked and when it expires stay.
+
+    Refused when it waits no longer. The audit row tells which amount stood there before.
+    """
+    before = get(conn, record.id)
+    if before.state != "pending":
+        raise Refused(f"the decision {record.id} is {before.state}, not pending")
+    conn.execute(
+        update(decisions)
+        .where(decisions.c.id == record.id)
+        .values(rule=record.rule, reason=record.reason, body=_json(record.body), updated_us=to_us(at))
+    )
+    impacts = {"from": before.body.get(IMPACT), "to": record.body.get(IMPACT)}
+    detail = {"worker": record.worker, "kind": record.kind, IMPACT: impacts, "reason": record.reason}
+    audit.append(conn, at, actor, "decision_restated", record.id, detail)
+    return replace(record, updated_at=at)
 
 
 def expire(conn: Connection, now: datetime) -> list[DecisionRecord]:
@@ -229,14 +250,15 @@ class Decisions:
     def add_cycle(self, cycle: CycleRecord) -> None:
         self._store.apply(lambda conn: add_cycle(conn, cycle))
 
-    def cycles(self, limit: int = 1) -> list[CycleRecord]:
-        """The newest first."""
+    def cycles(self, limit: int = 1, *, until: datetime | None = None, live: bool = False) -> list[CycleRecord]:
+        """The newest first; `live` leaves out dry runs and replays."""
         query = select(cycles).order_by(cycles.c.at_us.desc(), cycles.c.id).limit(limit)
+        if until is not None:
+            query = query.where(cycles.c.at_us <= to_us(until))
+        if live:
+            query = query.where(cycles.c.dry_run.is_(False))
         with self._store.read() as conn:
             return [_cycle(row) for row in conn.execute(query)]
-
-    def last_cycle(self) -> CycleRecord | None:
-        return next(iter(self.cycles(1)), None)
 
     def _all(self, query: Any) -> list[DecisionRecord]:
         with self._store.read() as conn:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from nova.autonomous.approvals import approvals, approve, reject
-from nova.errors import NotFound, Refused
+from nova.errors import LockHeld, NotFound, Refused
 from nova.ledger.schema import decisions
 
 HOUR = timedelta(hours=1)
@@ -106,11 +109,99 @@ def test_a_higher_cost_is_drift(big: Any, now: datetime) -> None:
         approve(big, id, "dana")
     assert big.fleet.get("big").replicas == 1
 
+    big.money("big", "cost", "200", now - HOUR)
     big.cycle()  # asks anew, with the cost of now
     asked = waiting(big)["big"]
     assert asked["id"] != id
     assert big.ledger.decisions.get(id).state == "superseded"
     assert approve(big, asked["id"], "dana").state == "executed"
+
+
+def test_while_it_stands_the_amount_follows_the_fleet_under_the_same_id(big: Any, now: datetime) -> None:
+    big.cycle()
+    first = waiting(big)["big"]
+    big.clock.advance(2)
+    big.money("big", "cost", "60", now - HOUR)  # seven percent more a day
+
+    (again,) = (one for one in big.cycle().decisions if one.worker == "big")
+
+    asked = waiting(big)["big"]
+    assert again.id == asked["id"] == first["id"]
+    assert (asked["created_at"], asked["expires_at"]) == (first["created_at"], first["expires_at"])
+    assert float(asked["daily_cost_impact"]) == pytest.approx(1.07 * float(first["daily_cost_impact"]), rel=0.01)
+    assert [row.action for row in big.ledger.audit.log()].count("decision_restated") == 1
+    assert len(big.alerts.sent) == 2
+    done = approve(big, asked["id"], "dana")
+    assert (done.state, done.body["daily_cost_impact"]) == ("executed", asked["daily_cost_impact"])
+    assert big.ledger.audit.verify().ok
+
+
+def test_small_increases_add_up_to_a_new_question(big: Any, now: datetime) -> None:
+    big.cycle()
+    first = waiting(big)["big"]["id"]
+    for _ in range(3):
+        big.money("big", "cost", "60", now - HOUR)
+        big.cycle()
+    assert waiting(big)["big"]["id"] == first
+    big.money("big", "cost", "60", now - HOUR)  # 29 % above what was first asked
+    big.cycle()
+    assert waiting(big)["big"]["id"] != first
+
+
+def test_a_retirement_in_the_middle_of_an_approval_is_refused(big: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nova.autonomous.approvals as room
+
+    big.cycle()
+    id = waiting(big)["big"]["id"]
+    real = room.execute
+
+    def late(*given: Any) -> Any:
+        big.fleet.retire("big")
+        return real(*given)
+
+    monkeypatch.setattr(room, "execute", late)
+    with pytest.raises(Refused, match="changed or retired meanwhile"):
+        approve(big, id, "dana")
+    assert big.ledger.decisions.get(id).state == "superseded"
+
+
+def test_what_was_killed_or_protected_meanwhile_cannot_be_approved(big: Any) -> None:
+    big.cycle()
+    asked = waiting(big)
+    big.fleet.kill("big")
+    with pytest.raises(Refused, match="was killed"):
+        approve(big, asked["big"]["id"], "dana")
+    big.fleet.set_policy({"protected": "bigger"})
+    with pytest.raises(Refused, match="protected"):
+        approve(big, asked["bigger"]["id"], "dana")
+
+
+def test_an_answer_waits_for_the_cycle_that_is_under_way(big: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nova.autonomous.approvals as room
+
+    big.cycle()
+    id = waiting(big)["big"]["id"]
+    monkeypatch.setattr(room, "_WAIT_S", 0.0)
+    with FileLock(big.settings.run_dir / "cycle.lock"):
+        for answer in (approve, reject):
+            with pytest.raises(LockHeld):
+                answer(big, id, "dana")
+    assert big.ledger.decisions.get(id).state == "pending"
+
+
+def test_of_two_who_approve_at_once_one_is_refused(big: Any) -> None:
+    big.cycle()
+    id = waiting(big)["big"]["id"]
+
+    def answer(name: str) -> str:
+        try:
+            return approve(big, id, name).state
+        except Refused:
+            return "refused"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(answer, ("dana", "eve"))) == ["executed", "refused"]
+    assert big.fleet.get("big").replicas == 2
 
 
 def test_other_replicas_are_drift(big: Any) -> None:
@@ -137,12 +228,20 @@ def test_what_is_retired_cannot_be_approved(big: Any) -> None:
     assert big.ledger.decisions.get(id).state == "superseded"
 
 
+def test_a_higher_ceiling_written_into_the_record_lifts_nothing(big: Any, now: datetime) -> None:
+    big.cycle()
+    id = waiting(big)["big"]["id"]
+    changed = json.dumps({**big.ledger.decisions.get(id).body, "approve_up_to": "9999.00"})
+    big.ledger.apply(lambda conn: conn.execute(decisions.update().where(decisions.c.id == id).values(body=changed)))
+    big.money("big", "cost", "60", now - HOUR)
+    with pytest.raises(Refused, match="more than"):
+        approve(big, id, "dana")
+
+
 def test_a_record_that_was_tampered_with_is_not_executed(big: Any) -> None:
     big.cycle()
     id = waiting(big)["big"]["id"]
     body = big.ledger.decisions.get(id).body
-    import json
-
     changed = json.dumps({**body, "to_replicas": 9})
     big.ledger.apply(lambda conn: conn.execute(decisions.update().where(decisions.c.id == id).values(body=changed)))
     with pytest.raises(Refused, match="record was changed"):

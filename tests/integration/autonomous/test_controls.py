@@ -6,7 +6,8 @@ import pytest
 
 from nova.autonomous.controls import reset_policy, set_policy, switch
 from nova.autonomous.explain import status
-from nova.errors import UsageProblem
+from nova.config import load_settings
+from nova.errors import ConfigInvalid, UsageProblem
 
 
 def test_the_switch_is_audited(office: Any) -> None:
@@ -22,6 +23,15 @@ def test_the_policy_is_set_all_or_none(office: Any) -> None:
         set_policy(office, ["warmup=2h", "scale_roi=100"], "dana")
     shown = status(office)
     assert (shown["policy"]["warmup"], shown["policy_version"]) == (3600, 1)
+
+
+def test_settings_that_no_longer_fit_the_policy_are_an_invalid_configuration(office: Any) -> None:
+    set_policy(office, ["min_roi=250"], "dana")
+    home = str(office.settings.nova_home)
+    office.settings = load_settings({"NOVA_HOME": home, "SCALE_ROI_THRESHOLD": "200"})
+    with pytest.raises(ConfigInvalid, match="min_roi 250 and scale_roi 200"):
+        office.cycle()
+    assert set_policy(office, ["min_roi=150"], "dana").scale_roi == 200
 
 
 def test_a_reset_goes_back_to_the_settings(office: Any) -> None:

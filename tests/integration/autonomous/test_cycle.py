@@ -101,6 +101,40 @@ def test_stale_revenue_holds_and_is_told_once(five: Any, now: datetime) -> None:
     assert [event for event, _, _ in five.alerts.sent] == ["revenue_stale"]
 
 
+@pytest.mark.parametrize("options", [{"dry_run": True}, {"now": "later"}, {"now": "earlier"}])
+def test_a_dry_run_or_a_replay_silences_no_alert_and_is_not_the_last_cycle(
+    five: Any, now: datetime, options: dict[str, Any]
+) -> None:
+    if "now" in options:
+        options = {"now": now + (30 * 24 * HOUR if options["now"] == "later" else -2 * HOUR)}
+    five.enable()
+    five.money("loser", "revenue", "0.01", now - 3 * HOUR, source="stripe")
+    five.cycle(**options)
+    assert five.alerts.sent == []
+
+    five.clock.advance(60)
+    cycles = [five.cycle().cycle for _ in range(2)]
+
+    assert [event for event, _, _ in five.alerts.sent] == ["revenue_stale"]
+    assert status(five)["last_cycle"]["cycle"] in cycles
+
+
+def test_stale_revenue_is_told_with_the_switch_off_too(five: Any, now: datetime) -> None:
+    five.money("loser", "revenue", "0.01", now - HOUR, source="stripe")
+    five.cycle()
+    assert [(event, body[:17]) for event, _, body in five.alerts.sent] == [("revenue_stale", "1 deployment held")]
+
+
+def test_a_dry_run_or_a_replay_rewrites_no_other_record(five: Any, now: datetime) -> None:
+    five.enable()
+    five.cycle()
+    before = history(five)["decisions"]
+    five.cycle(dry_run=True)
+    five.cycle(now=now - 2 * HOUR)
+    after = {one["id"]: one for one in history(five)["decisions"]}
+    assert [after[one["id"]] for one in before] == before
+
+
 def test_advice_keeps_its_id_from_cycle_to_cycle(five: Any) -> None:
     first = {one.worker: one.id for one in five.cycle().decisions}
     five.clock.advance(900)
@@ -182,6 +216,13 @@ def test_a_cycle_cut_short_is_finished_or_decided_anew(
     assert five.fleet.get("loser").state == "killed"
     assert five.fleet.get("winner").replicas == 2
     assert five.ledger.audit.verify().ok
+
+
+def test_what_is_retired_meanwhile_is_left_alone(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    five.enable(max_actions_per_cycle="100%")
+    real = Fleet.kill
+    monkeypatch.setattr(Fleet, "kill", lambda self, name, **more: (self.retire(name), real(self, name, **more)))
+    assert five.outcome() == {"loser": ("kill", "superseded"), "winner": ("scale_up", "executed")}
 
 
 def test_the_day_budget_stops_growth(five: Any) -> None:

@@ -10,6 +10,7 @@ from nova.autonomous.evidence import Evidence
 from nova.autonomous.gather import Gathered, Traits, gather
 from nova.autonomous.office import policy_of
 from nova.fleet.documents import BudgetLimit, Step
+from nova.ledger.decisions import DecisionRecord
 from nova.money import Money
 
 HOUR = timedelta(hours=1)
@@ -241,3 +242,57 @@ def test_what_a_living_run_has_spent_counts_before_it_is_booked(office: Any, now
     office.ledger.budgets.spend(run, Money.parse("3.50", "USD"))
 
     assert str(seen(office, now).window.cost) == "3.50"
+
+
+def test_what_a_living_run_spent_after_the_window_does_not_count(office: Any, now: datetime) -> None:
+    from nova.ledger.budgets import RunRef
+
+    office.deploy("mailer")
+    office.fleet.set_policy({"attribution_lag": "3d"})
+    run = RunRef("r", "mailer", "mailer#1", "research", "m")
+    office.ledger.runs.started(run, now - HOUR)
+    office.ledger.budgets.spend(run, Money.parse("3.50", "USD"))
+
+    assert seen(office, now).window.cost.micros == 0
+
+
+def engine_did(office: Any, kind: str, at: datetime) -> None:
+    made = DecisionRecord(f"d-{kind}", at, "poor", kind, "executed", kind, "because", "engine", kind)
+    office.ledger.decisions.add([made])
+
+
+@pytest.mark.parametrize(
+    ("probed_days_ago", "starts", "ends"),
+    [
+        (30, [-14, -21], [-7, -14]),  # long ago: the windows follow one another
+        (10, [-10, -23], [-7, -16]),  # the second begins with the probe, the third ends with the pause
+        (3, [-16, -23], [-9, -16]),  # the first begins with the probe
+    ],
+)
+def test_the_windows_before_leave_out_the_pause_and_nothing_else(
+    office: Any, now: datetime, probed_days_ago: int, starts: list[int], ends: list[int]
+) -> None:
+    hour = now.replace(minute=0)
+    office.deploy("poor")
+    office.history("poor", cost="1", revenue="1.40", runs=24 * 60)
+    engine_did(office, "pause", hour - (probed_days_ago + 6) * DAY)
+    engine_did(office, "resume", hour - probed_days_ago * DAY)
+
+    earlier = seen(office, hour).earlier
+
+    assert [(window.start - hour) / DAY for window in earlier] == starts
+    assert [(window.end - hour) / DAY for window in earlier] == ends
+
+
+def test_a_step_is_not_judged_by_what_was_before_a_persons_override(office: Any, now: datetime) -> None:
+    office.deploy("mailer")
+    office.history("mailer", cost="1.00", revenue="0", runs=96)
+    office.fleet.scale("mailer", 3, step=Step(now - 2 * DAY, 1, 3, "d-1"))
+    office.fleet.pause("mailer", "roi")
+    office.fleet.resume("mailer", now - DAY, override=True)
+
+    step = seen(office, now).last_step
+
+    assert step is not None
+    assert step.after.start == now - DAY
+    assert step.before is None

@@ -53,6 +53,13 @@ def test_no_one_is_killed_while_the_upper_bound_is_above(given: Any) -> None:
     assert decision.roi_percent < 0 < decision.roi_high
 
 
+def test_one_of_anything_is_worded_as_one(given: Any) -> None:
+    one_sale = verdict(given, given.evidence(given.window([50.0], cost="84"), sale_size=SaleSize(50, "own")))
+    assert "1 sale;" in one_sale.reason
+    assert "1 run since" in verdict(given, given.evidence(given.window(runs=1))).reason
+    assert "at most 1 replica" in verdict(given, winner(given, max_replicas=1)).reason
+
+
 def test_between_the_thresholds_it_holds(given: Any) -> None:
     assert verdict(given, given.evidence(given.window([3.0] * 168, cost="168"))).rule == "in_band"
 

@@ -13,7 +13,8 @@ def proposal(given: Any, worker: str, kind: Kind = Kind.SCALE_UP, impact: str = 
 
 
 def situation(given: Any, **changes: Any) -> Situation:
-    return Situation(**{"evaluated": 10, "added": given.usd("0"), "budget_left": given.usd("1000"), **changes})
+    budgets = {"budget_left": {"fleet": given.usd("1000")}, "scopes": dict.fromkeys("abc", ("fleet",))}
+    return Situation(**{"evaluated": 10, "added": given.usd("0"), **budgets, **changes})
 
 
 def outcomes(given: Any, proposals: list[Decision], around: Situation, **policy: str) -> dict[str, str]:
@@ -86,7 +87,7 @@ def test_a_rejected_proposal_is_silent(given: Any) -> None:
 def test_a_standing_proposal_keeps_its_record_and_takes_no_place(given: Any) -> None:
     policy = given.policy()
     asked = proposal(given, "a", impact="60")
-    standing = {"a": Standing("d1", asked.fingerprint, approvable(asked.daily_cost_impact, policy))}
+    standing = {"a": Standing("d1", asked.fingerprint, asked.daily_cost_impact)}
     around = situation(given, evaluated=1, standing=standing)
 
     got = gate([proposal(given, "a", impact="61"), proposal(given, "b", impact="9")], policy, around)
@@ -94,22 +95,42 @@ def test_a_standing_proposal_keeps_its_record_and_takes_no_place(given: Any) -> 
     assert [(gated.outcome, gated.keeps) for gated in got] == [(PENDING, "d1"), (EXECUTE, None)]
 
 
-def test_a_proposal_that_outgrew_its_amount_is_asked_anew(given: Any) -> None:
-    policy = given.policy()
+@pytest.mark.parametrize(("impact", "keeps"), [("51", "d1"), ("75", "d1"), ("75.01", None)])
+def test_a_proposal_that_outgrew_by_a_quarter_what_was_first_asked_is_asked_anew(
+    given: Any, impact: str, keeps: str | None
+) -> None:
     asked = proposal(given, "a", impact="60")
-    standing = {"a": Standing("d1", asked.fingerprint, approvable(asked.daily_cost_impact, policy))}
+    standing = {"a": Standing("d1", asked.fingerprint, asked.daily_cost_impact)}
 
-    (gated,) = gate([proposal(given, "a", impact="62")], policy, situation(given, standing=standing))
+    (gated,) = gate([proposal(given, "a", impact=impact)], given.policy(), situation(given, standing=standing))
 
+    assert (gated.outcome, gated.keeps) == (PENDING, keeps)
+
+
+def test_other_replicas_do_not_keep_the_record(given: Any) -> None:
+    asked = proposal(given, "a", impact="60")
+    standing = {"a": Standing("d1", asked.fingerprint, asked.daily_cost_impact)}
+    (gated,) = gate([proposal(given, "a", impact="60", to=3)], given.policy(), situation(given, standing=standing))
     assert (gated.outcome, gated.keeps) == (PENDING, None)
 
 
 def test_steps_of_one_cycle_share_what_the_day_leaves(given: Any) -> None:
     steps = [proposal(given, name, impact="10") for name in "ab"]
-    around = situation(given, budget_left=given.usd("19.99"))
+    around = situation(given, budget_left={"fleet": given.usd("19.99")})
     got = gate(steps, given.policy(max_actions_per_cycle="100%"), around)
     assert [gated.outcome for gated in got] == [EXECUTE, DEFERRED]
     assert "budget" in got[1].decision.reason
+
+
+def test_steps_share_what_their_departments_day_leaves(given: Any) -> None:
+    left = {"fleet": given.usd("1000"), "department:mail": given.usd("15")}
+    scopes = {"a": ("fleet", "department:mail"), "b": ("fleet", "department:mail"), "c": ("fleet", "department:ads")}
+    steps = [proposal(given, name, impact="10") for name in "abc"]
+
+    got = gate(steps, given.policy(max_actions_per_cycle="100%"), situation(given, budget_left=left, scopes=scopes))
+
+    assert [gated.outcome for gated in got] == [EXECUTE, DEFERRED, EXECUTE]
+    assert "department:mail" in got[1].decision.reason
 
 
 def test_the_hash_binds_the_amount_and_the_fingerprint_does_not(given: Any) -> None:

@@ -118,6 +118,8 @@ def test_pairs_are_split_at_the_first_equals_sign() -> None:
     assert parse_pairs(["min_roi=1", "protected = a"]) == {"min_roi": "1", "protected": "a"}
     with pytest.raises(UsageProblem, match="not a setting"):
         parse_pairs(["min_roi"])
+    with pytest.raises(UsageProblem, match="min_roi is given twice"):
+        parse_pairs(["min_roi=1", "min_roi=2"])
 
 
 def test_what_is_written_reads_back_the_same(given: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nova.clock import ManualClock
 from nova.errors import NotFound, Refused
 from nova.ledger.audit import Audit
-from nova.ledger.decisions import CycleRecord, DecisionRecord, Decisions, short_id
+from nova.ledger.decisions import CycleRecord, DecisionRecord, Decisions, restate, short_id
 from nova.ledger.store import Store
 from nova.money import Money
 
@@ -95,6 +95,24 @@ def test_advice_and_holds_leave_no_audit_row(decisions: Decisions, store: Store,
     assert actions(store) == []
 
 
+def test_what_a_waiting_decision_shows_is_restated_under_its_id(
+    decisions: Decisions, store: Store, clock: ManualClock
+) -> None:
+    made = record(clock)
+    decisions.add([made])
+    clock.advance(60)
+    newer = replace(made, reason="it pays more", body={"daily_cost_impact": "66.00"})
+
+    store.apply(lambda conn: restate(conn, newer, "engine", clock.now()))
+
+    assert decisions.get(made.id) == replace(newer, updated_at=clock.now())
+    row = Audit(store).log()[-1]
+    assert (row.action, row.detail["daily_cost_impact"]) == ("decision_restated", {"from": "60.00", "to": "66.00"})
+    decisions.transition(made.id, ["pending"], "rejected", "dana")
+    with pytest.raises(Refused, match="is rejected"):
+        store.apply(lambda conn: restate(conn, newer, "engine", clock.now()))
+
+
 def test_what_waited_too_long_is_expired(decisions: Decisions, clock: ManualClock) -> None:
     late, other = record(clock), record(clock, expires_at=clock.now() + timedelta(hours=30))
     decisions.add([late, other])
@@ -150,9 +168,10 @@ def test_ids_are_typeable_and_free(decisions: Decisions, clock: ManualClock) -> 
 
 
 def test_cycles_come_back_newest_first(decisions: Decisions, clock: ManualClock) -> None:
-    assert decisions.last_cycle() is None
+    assert decisions.cycles() == []
     first = CycleRecord("c-1", clock.now(), True, False, 3, 12, {"spent": "1.00"})
     second = replace(first, id="c-2", at=clock.now() + timedelta(minutes=15), dry_run=True)
     for cycle in (first, second):
         decisions.add_cycle(cycle)
-    assert decisions.last_cycle() == second and decisions.cycles(5) == [second, first]
+    assert decisions.cycles() == [second] and decisions.cycles(5) == [second, first]
+    assert decisions.cycles(until=first.at) == decisions.cycles(live=True) == [first]

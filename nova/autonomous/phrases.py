@@ -1,0 +1,24 @@
+"""Amounts, spans of time and counts as the engine's reasons word them. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nova.clock import format_duration
+from nova.money import MICROS, Money
+
+
+def money(amount: Money) -> str:
+    """Rounded to the currency's own digits, unless it is less than one unit."""
+    shown = amount if 0 < abs(amount.micros) < MICROS else amount.rounded()
+    return f"{shown} {shown.currency}"
+
+
+def span(length: timedelta) -> str:
+    seconds = length.total_seconds()
+    return format_duration(seconds) if seconds % 3600 == 0 or seconds < 3600 else f"{seconds / 3600:.1f}h"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
