@@ -25,6 +25,10 @@ At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="When it ha
 By = Annotated[
     str | None, typer.Option("--by", metavar="NAME", help="Who decides; the user of this machine if left out.")
 ]
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="12.34 or 12.34 EUR.")]
+ExternalId = Annotated[str | None, typer.Option("--id", metavar="EXT", help="Its own id: the same id counts once.")]
+Origin = Annotated[str, typer.Option("--source", metavar="S", help="Where it comes from.")]
+ReportBy = Annotated[str, typer.Option("--by", metavar="KEY", help="worker, department, agent, source or day.")]
 Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why, for the record.")]
 
 

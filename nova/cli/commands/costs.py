@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from nova.cli import render
 from nova.cli.commands.reports import report_document
 from nova.cli.commands.revenue import say_booked
 from nova.cli.output import Column, emit, table
-from nova.cli.params import AsJson, At, By, Note, Since, Until, Worker, instant, person
+from nova.cli.params import (
+    Amount,
+    AsJson,
+    At,
+    By,
+    ExternalId,
+    Note,
+    Origin,
+    ReportBy,
+    Since,
+    Until,
+    Worker,
+    instant,
+    person,
+)
 from nova.cli.session import session
 from nova.cli.terminal import note as say
 
 
 def record(
     worker: Worker,
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="12.34 or 12.34 EUR.")],
-    id: Annotated[str | None, typer.Option("--id", metavar="EXT", help="Its own id: the same id counts once.")] = None,
-    source: Annotated[str, typer.Option("--source", metavar="S", help="Where it comes from.")] = "manual",
+    amount: Amount,
+    id: ExternalId = None,
+    source: Origin = "manual",
     at: At = None,
     note: Note = None,
     by: By = None,
@@ -43,9 +53,7 @@ def record(
 
 
 def report(
-    by: Annotated[
-        str, typer.Option("--by", metavar="KEY", help="worker, department, agent, source or day.")
-    ] = "worker",
+    by: ReportBy = "worker",
     since: Since = None,
     until: Until = None,
     json: AsJson = False,

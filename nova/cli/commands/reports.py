@@ -9,16 +9,17 @@ import typer
 
 from nova.cli import render
 from nova.cli.output import Column, emit, line, table
-from nova.cli.params import AsJson, Now, Since, Until, instant
+from nova.cli.params import AsJson, Now, ReportBy, Since, Until, instant
 from nova.cli.session import session
 from nova.cli.terminal import colourful, note
 
-Key = Annotated[str, typer.Option("--by", metavar="KEY", help="worker, department, agent, source or day.")]
 _FIGURES = tuple(Column(head, right=True) for head in ("revenue", "cost", "profit", "ROI", "entries"))
 _EMPTY = "nothing is booked yet: `nova revenue import --help`, `nova revenue record --help`, `nova platforms list`"
 
 
-def report(by: Key = "worker", since: Since = None, until: Until = None, now: Now = None, json: AsJson = False) -> None:
+def report(
+    by: ReportBy = "worker", since: Since = None, until: Until = None, now: Now = None, json: AsJson = False
+) -> None:
     """Show revenue, cost, profit and ROI by worker, source or day.
 
     Revenue is net: sales less refunds, disputes and fees. What no worker can be named for is shown as unattributed.

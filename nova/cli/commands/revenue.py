@@ -8,9 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from nova.cli import render
-from nova.cli.commands.reports import Key, report_document
+from nova.cli.commands.reports import report_document
 from nova.cli.output import Column, emit, line, table
-from nova.cli.params import AsJson, At, By, Note, Since, Until, Worker, instant, person
+from nova.cli.params import (
+    Amount,
+    AsJson,
+    At,
+    By,
+    ExternalId,
+    Note,
+    Origin,
+    ReportBy,
+    Since,
+    Until,
+    Worker,
+    instant,
+    person,
+)
 from nova.cli.progress import progress, spinner
 from nova.cli.session import session
 from nova.cli.terminal import note as say
@@ -61,9 +75,9 @@ def _source(row: dict[str, Any], currency: str) -> list[str]:
 
 def record(
     worker: Worker,
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="12.34 or 12.34 EUR.")],
-    id: Annotated[str | None, typer.Option("--id", metavar="EXT", help="Its own id: the same id counts once.")] = None,
-    source: Annotated[str, typer.Option("--source", metavar="S", help="Where it comes from.")] = "manual",
+    amount: Amount,
+    id: ExternalId = None,
+    source: Origin = "manual",
     at: At = None,
     note: Note = None,
     by: By = None,
@@ -162,7 +176,7 @@ def _show_imported(document: dict[str, Any]) -> None:
 
 
 def export(
-    by: Key = "worker",
+    by: ReportBy = "worker",
     since: Since = None,
     until: Until = None,
     format: Annotated[str, typer.Option("--format", metavar="json|csv", help="What to print.")] = "json",

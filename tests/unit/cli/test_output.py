@@ -13,6 +13,8 @@ from nova.cli.terminal import confirm
 from nova.errors import UsageProblem
 from nova.money import Money
 
+from .conftest import Screen
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -51,23 +53,6 @@ def test_what_a_worker_printed_cannot_drive_the_terminal(capsys: pytest.CaptureF
     table([Column("error")], [["\x1b[2Jgone\r\nnext"]])
     facts([("note", "a\x07b\u202ec")])
     assert capsys.readouterr().out == "error\n?[2Jgone  next\nnote  a?b?c\n"
-
-
-class Screen:
-    """Stands for stdout on a terminal."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        self.text += text
-        return len(text)
-
-    def isatty(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        self.text += ""
 
 
 def test_a_table_on_a_terminal_fits_its_width(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,22 +6,7 @@ import pytest
 
 from nova.cli import progress
 
-
-class Screen:
-    """Stands for stderr on a terminal."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        self.text += text
-        return len(text)
-
-    def isatty(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        self.text += ""
+from .conftest import Screen
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Screen:
