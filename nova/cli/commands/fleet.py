@@ -125,17 +125,20 @@ def _say(name: str, created: bool, changes: Mapping[str, tuple[Any, Any]]) -> No
     else:
         line(f"{name} is updated")
         for key, (old, new) in changes.items():
-            line(f"  {key}: {_short(old)} -> {_short(new)}")
+            line(f"  {key.removesuffix('_s')}: {_shown(key, old)} -> {_shown(key, new)}")
 
 
-def _short(value: Any) -> str:
-    from nova.cli.output import plain
+def _shown(key: str, value: Any) -> str:
+    from nova.clock import format_duration
     from workers.deployments import masked
 
-    if isinstance(value, str):
-        return value
-    shown = masked(value) if isinstance(value, Mapping) else value
-    return json_text.dumps(shown, default=plain, ensure_ascii=False)
+    if key.endswith("_s"):
+        return format_duration(value)
+    if key == "budget":
+        return ", ".join(f"{limit.limit}/{limit.per}" for limit in value) or "none"
+    if isinstance(value, Mapping):
+        return json_text.dumps(masked(value), default=str, ensure_ascii=False)
+    return str(value)
 
 
 def _say_whether_it_runs() -> None:
