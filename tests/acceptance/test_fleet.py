@@ -15,7 +15,7 @@ def test_a_declaration_is_repeatable_and_a_change_is_said(nova: Home) -> None:
     assert said == "mailer is updated\n  every: 15m -> 5m\n  budget: none -> 3.00/day\n"
     shown = nova.json(*asked, "--every", "5m", "--budget", "3/day")
     assert shown == {
-        "name": "mailer", "department": "sales", "agent": "shell", "runtime": "thread", "state": "active", 
+        "name": "mailer", "department": "sales", "agent": "shell", "runtime": "thread", "state": "active",
         "replicas": 1,
         "max_replicas": 10, "every_s": 300, "timeout_s": 300, "budget": [{"per": "day", "limit": "3.00"}],
         "config": {"command": "true"}, "revision": 2,
