@@ -48,7 +48,7 @@ def approve(nova: Office, id: str, by: str, note: str | None = None) -> Decision
             raise Refused(f"{record.worker} {gone}", hint=_AGAIN)
         _refuse_drift(meant, decide(found[record.worker], policy, now), _amount(record, meant, policy))
         approved = nova.ledger.decisions.transition(id, ("pending",), "approved", by, note=note, at=now)
-        (done,) = close(nova, [execute(nova, approved, snapshot.deployments[record.worker])], by)
+        (done,) = close(nova, execute(nova, [approved], snapshot), by)
         if done.state != "executed":
             raise Refused(f"the decision {id} is {done.state}: {done.body.get('outcome')}", hint=_AGAIN)
         return done

@@ -176,8 +176,7 @@ class _Cycle:
         return brought_up(waiting[worker], record, self.policy) if each.keeps else record
 
     def _carry_out(self, records: Sequence[DecisionRecord]) -> list[DecisionRecord]:
-        deployments = self.snapshot.deployments
-        outcomes = [execute(self.nova, one, deployments[one.worker]) for one in records if one.state == "approved"]
+        outcomes = execute(self.nova, [one for one in records if one.state == "approved"], self.snapshot)
         closed = {one.id: one for one in close(self.nova, outcomes)}
         return [closed.get(one.id, one) for one in records]
 

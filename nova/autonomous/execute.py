@@ -1,4 +1,4 @@
-"""Carries decisions out: one absolute write to the fleet, between the record of the intent and that of the deed."""
+"""Carries decisions out: one absolute write to the fleet, between the record of their intent and that of the deeds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nova.autonomous.decision import Kind
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from nova.fleet.documents import Deployment, FleetSnapshot
-    from nova.fleet.fleet import Fleet
+    from nova.fleet.fleet import Change
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +33,24 @@ class Outcome:
     note: str | None = None
 
 
-def execute(nova: Office, record: DecisionRecord, deployment: Deployment) -> Outcome:
-    """Changes the fleet for an `approved` record; `close` it afterwards.
+def execute(nova: Office, records: Sequence[DecisionRecord], snapshot: FleetSnapshot) -> list[Outcome]:
+    """Changes the fleet for `approved` records, all in one write; `close` them afterwards.
 
-    `deployment` is what was decided on: when it was changed since, nothing is done.
+    `snapshot` is what was decided on: a deployment that was changed since is left alone.
     """
-    try:
-        apply_to_fleet(nova.fleet, record, deployment, nova.clock.now())
-    except (RevisionConflict, NotFound):
+    at, seen = nova.clock.now(), snapshot.deployments
+    changes = [(one.worker, seen[one.worker].revision, change_for(one, seen[one.worker], at)) for one in records]
+    refused = nova.fleet.change_each(changes) if changes else {}
+    return [_outcome(record, refused.get(record.worker)) for record in records]
+
+
+def _outcome(record: DecisionRecord, problem: NovaError | None) -> Outcome:
+    if problem is None:
+        return Outcome(record, "executed")
+    if isinstance(problem, (RevisionConflict, NotFound)):
         return Outcome(record, "superseded", "the deployment was changed or retired meanwhile")
-    except NovaError as problem:
-        log.error(
-            "decision_failed", extra={"action": "decision_failed", "decision": record.id, "error": problem.message}
-        )
-        return Outcome(record, "failed", problem.message)
-    return Outcome(record, "executed")
+    log.error("decision_failed", extra={"action": "decision_failed", "decision": record.id, "error": problem.message})
+    return Outcome(record, "failed", problem.message)
 
 
 def close(nova: Office, outcomes: Sequence[Outcome], actor: str = ENGINE) -> list[DecisionRecord]:
@@ -65,25 +69,25 @@ def close(nova: Office, outcomes: Sequence[Outcome], actor: str = ENGINE) -> lis
     return nova.ledger.apply(work) if outcomes else []
 
 
-def apply_to_fleet(fleet: Fleet, record: DecisionRecord, deployment: Deployment, at: datetime) -> None:
-    """The write itself: absolute, so that repeating it changes nothing. Raises RevisionConflict."""
-    from nova.fleet.documents import Step
+def change_for(record: DecisionRecord, deployment: Deployment, at: datetime) -> Change:
+    """What is to become of the deployment: absolute, so that repeating it changes nothing."""
+    from nova.fleet import transitions
+    from nova.fleet.documents import Step, valid_config
 
-    name, revision = deployment.name, deployment.revision
     replicas = int(record.body["to_replicas"])
     match Kind(record.kind):
         case Kind.KILL:
-            fleet.kill(name, expected_revision=revision)
+            return partial(transitions.killed, now=at)
         case Kind.PAUSE:
-            fleet.pause(name, "roi", expected_revision=revision)
+            return partial(transitions.paused, reason="roi", until=None, now=at)
         case Kind.SCALE_UP | Kind.SCALE_DOWN:
             step = Step(at, deployment.replicas, replicas, record.id)
-            fleet.scale(name, replicas, step=step, expected_revision=revision)
+            return partial(transitions.scaled, replicas=replicas, step=step)
         case Kind.RESUME:
-            fleet.change(name, lambda one: _running(one, replicas, at), revision)
+            return partial(_running, replicas=replicas, at=at)
         case Kind.OPTIMIZE:
             config, tried = tuned(deployment, record.body["change"])
-            fleet.configure(name, config, tried, expected_revision=revision)
+            return partial(transitions.configured, config=valid_config(config), tried=valid_config(tried))
         case kind:
             raise NovaError(f"nothing here carries out a {kind}")
 

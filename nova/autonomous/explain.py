@@ -11,6 +11,8 @@ from nova.autonomous.records import shown
 from nova.clock import format_duration, iso
 from nova.ledger.decisions import DecisionRecord
 
+_WHOSE = {"own": "its own", "department": "its department's", "fleet": "the fleet's"}
+
 
 def status(nova: Office) -> dict[str, Any]:
     snapshot = nova.fleet.snapshot()
@@ -64,7 +66,7 @@ def words(record: DecisionRecord) -> str:
         f"rule      {record.rule}",
         f"because   {record.reason}",
     ]
-    if body.get("from_replicas") is not None:
+    if body.get("from_replicas") != body.get("to_replicas"):
         lines.append(f"replicas  {body['from_replicas']} to {body['to_replicas']}")
     if body.get("daily_cost_impact") is not None:
         lines.append(f"cost      {body['daily_cost_impact']} a day, risk {body.get('risk')}")
@@ -105,7 +107,7 @@ def _evidence(seen: dict[str, Any]) -> list[str]:
     ]
     if seen["sale_size"]:
         size = seen["sale_size"]
-        lines.append(f"  one sale  {size['amount']}, known from {size['known_from']} sales")
+        lines.append(f"  one sale  {size['amount']}, known from {_WHOSE[size['known_from']]} sales")
     if seen["last_step"]:
         step = seen["last_step"]
         lines.append(f"  last step {step['from_replicas']} to {step['to_replicas']} replicas at {step['at']}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import Clock
-from nova.errors import NotFound, Refused, RevisionConflict, UsageProblem
+from nova.errors import NotFound, NovaError, Refused, RevisionConflict, UsageProblem
 from nova.fleet import transitions
 from nova.fleet.decoding import deployment_of, snapshot_of
 from nova.fleet.documents import (
@@ -164,6 +164,26 @@ class Fleet:
             documents = db.documents("deployments")
             before = self._get(documents, name, expected_revision)
             return _put(documents, before, change(before))
+
+    def change_each(self, changes: Iterable[tuple[str, int, Change]]) -> dict[str, NovaError]:
+        """Applies each change to the document of that name and revision, all in one write.
+
+        What was refused leaves the others alone and comes back by name.
+        """
+        refused, contents = {}, {}
+        with self._changing() as db:
+            documents = db.documents("deployments")
+            for name, revision, change in changes:
+                try:
+                    before = self._get(documents, name, revision)
+                    after = change(before)
+                except NovaError as problem:
+                    refused[name] = problem
+                    continue
+                if after != before:
+                    contents[name] = replace(after, revision=before.revision + 1).to_document()
+            documents.put_all(contents)
+        return refused
 
     def set_budget(self, scope: str, per: str, limit: Money) -> ScopeBudget:
         """A `worker:NAME`'s is kept with the deployment, the fleet's per day with the policy.

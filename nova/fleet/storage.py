@@ -53,6 +53,17 @@ class Documents(Table):
         self._update_table(replace)
         return True
 
+    def put_all(self, contents: Mapping[str, Mapping[str, Any]]) -> None:
+        """Many in one write; each content has its `revision`."""
+
+        def replace(table: dict[int, Mapping[str, Any]]) -> None:
+            for name, content in contents.items():
+                key = cast(int, name)
+                table[key] = {**table.get(key, {}), **content}
+
+        if contents:
+            self._update_table(replace)
+
     def drop(self, names: list[str]) -> None:
         self.remove(doc_ids=cast(list[int], names))
 

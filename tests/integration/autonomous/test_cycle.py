@@ -197,15 +197,15 @@ def test_a_cycle_cut_short_is_finished_or_decided_anew(
     five: Any, monkeypatch: pytest.MonkeyPatch, reached: bool
 ) -> None:
     five.enable(max_actions_per_cycle="100%")
-    real = Fleet.kill
+    real = Fleet.change_each
 
-    def cut(self: Fleet, *given: Any, **more: Any) -> Any:
+    def cut(self: Fleet, changes: Any) -> Any:
         if reached:
-            real(self, *given, **more)
+            real(self, changes)
         raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(Fleet, "kill", cut)
+        patch.setattr(Fleet, "change_each", cut)
         with pytest.raises(PowerCut):
             five.cycle()
 
@@ -220,8 +220,8 @@ def test_a_cycle_cut_short_is_finished_or_decided_anew(
 
 def test_what_is_retired_meanwhile_is_left_alone(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     five.enable(max_actions_per_cycle="100%")
-    real = Fleet.kill
-    monkeypatch.setattr(Fleet, "kill", lambda self, name, **more: (self.retire(name), real(self, name, **more)))
+    real = Fleet.change_each
+    monkeypatch.setattr(Fleet, "change_each", lambda self, changes: (self.retire("loser"), real(self, changes))[1])
     assert five.outcome() == {"loser": ("kill", "superseded"), "winner": ("scale_up", "executed")}
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from nova.clock import ManualClock, SystemClock
 from nova.errors import NotFound, NovaError, Refused, RevisionConflict, UsageProblem
-from nova.fleet.documents import BudgetLimit, Declaration, Step
+from nova.fleet import transitions
+from nova.fleet.documents import BudgetLimit, Declaration, Deployment, Step
+from nova.fleet.file import FleetFile
 from nova.fleet.fleet import Fleet, scaled_by
 from nova.money import Money
 
@@ -112,6 +114,32 @@ def test_a_stale_revision_is_refused(fleet: Fleet) -> None:
     with pytest.raises(RevisionConflict):
         fleet.kill("mailer", expected_revision=one.revision)
     assert fleet.get("mailer").state == "active"
+
+
+def test_many_changes_are_one_write_and_what_is_refused_leaves_the_others_alone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revisions = {name: fleet.deploy(mailer(name=name)).deployment.revision for name in ("a", "b", "c", "d", "gone")}
+    fleet.scale("b", 2)
+    fleet.retire("gone")
+    writes: list[Any] = []
+    real = FleetFile.replace
+    monkeypatch.setattr(FleetFile, "replace", lambda self, tables: (writes.append(1), real(self, tables))[1])
+
+    def two(one: Deployment) -> Deployment:
+        return transitions.scaled(one, 11 if one.name == "d" else 2, None)
+
+    refused = fleet.change_each([(name, revision, two) for name, revision in revisions.items()])
+
+    assert {name: type(problem) for name, problem in refused.items()} == {
+        "b": RevisionConflict, "d": Refused, "gone": NotFound,
+    }  # fmt: skip
+    assert [(one.name, one.replicas, one.revision) for one in fleet.snapshot().deployments.values()] == [
+        ("a", 2, 2), ("b", 2, 2), ("c", 2, 2), ("d", 1, 1),
+    ]  # fmt: skip
+    assert len(writes) == 1
+    fleet.change_each([(name, 2, two) for name in ("a", "c")])
+    assert len(writes) == 1
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "", "ä", "名前", "-x", "a b", "x" * 65, "a\n"])
