@@ -6,22 +6,25 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova.errors import LockHeld, NovaError
-from workers.lock import ManagerInfo, ManagerLock, is_held, managers
+from nova.errors import LockHeld, NovaError, Refused
+from workers.lock import ManagerInfo, ManagerLock, is_held, managers, read_info
 
 if TYPE_CHECKING:
     from nova.config import Settings
 
 _START_S = 30.0
 _LOOK_S = 0.02
+_DEATH_S = 5.0  # a killed process needs at most
 _OWN = ("NOVA_MANAGER", "NOVA_RUN", "NOVA_WORKER", "NOVA_INDEX", "NOVA_REPLICAS", "NOVA_REPLY_FD")
 
 
@@ -99,20 +102,23 @@ def start_background(
 def stop(settings: Settings, timeout_s: float = 30.0, department: str | None = None) -> Stopped:
     """Stops the manager of a department filter ('': of all), or every one of this home; returns when they are gone.
 
-    Who is not gone in time is killed; its commands end with it, its runs are interrupted by the next start.
+    Who is not gone in time is killed; its commands end with it, its runs are interrupted by the next start. Raises
+    Refused where one runs on another host: a process id means nothing here.
     """
     deadline = time.monotonic() + timeout_s
     chosen = [info for info in running_managers(settings) if department is None or info.department == department]
     for info in chosen:
+        if info.host not in ("", socket.gethostname()):
+            raise Refused(f"the manager with process id {info.pid} runs on {info.host}", hint="stop it there")
+    for info in chosen:
         _ask(settings, info, timeout_s)
     stopped, killed = [], []
     for info in chosen:
-        lock = ManagerLock(settings.run_dir, info.department).path
-        if _gone(lock, deadline):
+        if _gone(settings, info, deadline):
             stopped.append(info.pid)
             continue
         _signal(info.pid, signal.SIGKILL)
-        if not _gone(lock, time.monotonic() + 5):
+        if not _gone(settings, info, time.monotonic() + _DEATH_S):
             raise NovaError(f"the manager with process id {info.pid} cannot be killed")
         killed.append(info.pid)
     return Stopped(tuple(stopped), tuple(killed))
@@ -120,9 +126,8 @@ def stop(settings: Settings, timeout_s: float = 30.0, department: str | None = N
 
 def _ask(settings: Settings, info: ManagerInfo, timeout_s: float) -> None:
     """It gets most of the time for what runs, and the rest to put things in order."""
-    grace = ManagerLock(settings.run_dir, info.department).grace_path
-    grace.write_text(f"{max(0.0, timeout_s - max(2.0, timeout_s * 0.2)):g}")
-    grace.chmod(0o600)
+    with suppress(OSError):  # on a full disk it takes what it gives by itself
+        ManagerLock(settings.run_dir, info.department).give(max(0.0, timeout_s - max(2.0, timeout_s * 0.2)))
     _signal(info.pid, signal.SIGTERM)
 
 
@@ -133,12 +138,31 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def _gone(lock: Path, deadline: float) -> bool:
-    while is_held(lock):
+def _gone(settings: Settings, info: ManagerInfo, deadline: float) -> bool:
+    """It has let its lock go, or another manager has it by now; and its process has ended."""
+    lock = ManagerLock(settings.run_dir, info.department)
+    while (is_held(lock.path) and _holds(lock, info)) or _runs(info.pid):
         if time.monotonic() >= deadline:
             return False
         time.sleep(_LOOK_S)
     return True
+
+
+def _holds(lock: ManagerLock, info: ManagerInfo) -> bool:
+    holder = read_info(lock.info_path)
+    return holder is None or holder.id == info.id
+
+
+def _runs(pid: int) -> bool:
+    """False also for one that ended and whose parent has not looked after it yet."""
+    import psutil
+
+    if pid == os.getpid():
+        return False
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _output(settings: Settings) -> _Output:

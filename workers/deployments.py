@@ -18,7 +18,7 @@ from nova.ledger import audit, deployments
 from nova.money import Money
 from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, load
-from workers.lock import managers
+from workers.applied import outstanding, version_of
 from workers.parts import Parts
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ _SECRET = re.compile(
     r"secret|token|passw|pwd|credential|authori[sz]ation|cookie|(api|access|private|signing|encryption)[_-]?key|[_-]key$",
     re.IGNORECASE,
 )
-_LOOK_S = 0.05
-_NOTICED_S = 1.0  # by then a manager has seen the change, and written down what it still has
+_LOOK_S = 0.02
 _TIMEOUT_S = 300.0
 _MOST_REPLICAS = 10
 _ATTEMPTS = 5
@@ -180,17 +179,24 @@ def resume_all(nova: Parts, by: str) -> list[Deployment]:
 
 
 def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deployment:
-    """Returns when nothing of it runs any more. Raises NovaError when that is not confirmed in time."""
+    """Returns when every manager has said that nothing of it runs any more. Raises NovaError when none of that comes.
+
+    What its commands left behind in a session of their own is ended too.
+    """
+    from workers.strays import end_strays
+
     before = nova.fleet.get(name)
     after = _changed(nova, before, lambda: nova.fleet.kill(name), "killed", by)
-    begun = time.monotonic()
-    while (left := _alive(nova, name)) or (_is_managed(nova) and time.monotonic() < begun + min(_NOTICED_S, timeout_s)):
-        if time.monotonic() >= begun + timeout_s:
+    version = version_of(nova.fleet.token())
+    deadline = time.monotonic() + timeout_s
+    while left := list(outstanding(nova.settings.run_dir, name, version)):
+        if time.monotonic() >= deadline:
             raise NovaError(
                 f"{name} is declared killed, but not confirmed dead: {', '.join(left)} still there",
                 hint="a thread cannot be killed; `nova workers restart` ends it, `nova workers logs` shows it",
             )
         time.sleep(_LOOK_S)
+    end_strays({record.id for record in nova.ledger.instances.managers.all()}, name)
     return after
 
 
@@ -264,18 +270,3 @@ def _changed(nova: Parts, before: Deployment, act: Callable[[], Deployment], act
     if after.revision != before.revision:
         ledger.audit.append(by, action, after.name, {"from": before.state, "to": after.state})
     return after
-
-
-def _living(nova: Parts) -> set[str]:
-    return {info.id for info, alive in managers(nova.settings.run_dir) if alive}
-
-
-def _is_managed(nova: Parts) -> bool:
-    return bool(_living(nova))
-
-
-def _alive(nova: Parts, name: str) -> list[str]:
-    """Its instances that a living manager still has."""
-    living = _living(nova)
-    seen = nova.ledger.instances.all()
-    return [one.instance for one in seen if one.worker == name and one.manager in living and one.state != "stopped"]

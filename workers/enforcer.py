@@ -44,7 +44,7 @@ class Enforcer:
         self._windows: dict[str, CrashWindow] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._known: dict[str, tuple[str, int]] = {}
-        self.eager: set[str] = set()  # whose cooldown has just ended
+        self.eager: set[str] = set()  # whose cooldown has just ended: it was the wait for their next run
 
     def watch(self, snapshot: FleetSnapshot) -> None:
         """Crashes are forgotten when a deployment is declared anew, or leaves a state a person had to end."""

@@ -5,25 +5,32 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from nova.errors import LockHeld
 
-_NAME = re.compile(r"manager(?:-(?P<department>.+))?\.lock")
+_PATIENCE_S = 0.2  # who looks whether a lock is held holds it for a moment
+_RETRY_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerInfo:
-    """What a manager says of itself beside its lock. `department` is '' for all; `started_at` is ISO 8601."""
+    """What a manager says of itself beside its lock. `department` is '' for all; `started_at` is ISO 8601.
+
+    `unsettled` are managers before it that died and whose runs it is still to put in order.
+    """
 
     pid: int
     id: str
     started_at: str
     department: str
+    host: str = ""
+    unsettled: tuple[str, ...] = ()
 
 
 class ProcessLock:
@@ -32,6 +39,7 @@ class ProcessLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
+        _locks.add(self)
 
     @property
     def held(self) -> bool:
@@ -57,14 +65,30 @@ class ProcessLock:
             self._fd = -1
 
 
+_locks: WeakSet[ProcessLock] = WeakSet()
+
+
+def _forget_locks() -> None:
+    """What an agent forks shares the descriptors, and would hold the locks beyond the manager's death."""
+    for lock in _locks:
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock now."""
-    if not path.exists():
+    """Whether some process holds the lock now. Who looks at the same time does not take each other for a holder."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
-    probe = ProcessLock(path)
-    if not probe.acquire():
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    probe.release()
+    finally:
+        os.close(fd)
     return False
 
 
@@ -75,7 +99,8 @@ class ManagerLock:
         name = f"manager-{department}" if department else "manager"
         self._lock = ProcessLock(run_dir / f"{name}.lock")
         self.info_path = run_dir / f"{name}.json"
-        self.grace_path = run_dir / f"{name}.grace"
+        self.applied_path = run_dir / f"{name}.applied"
+        self._grace_path = run_dir / f"{name}.grace"
         self._written = False
 
     @property
@@ -87,38 +112,57 @@ class ManagerLock:
 
         Raises LockHeld while another one lives.
         """
-        if not self._lock.acquire():
-            holder = read_info(self.info_path)
-            who = f" with process id {holder.pid}" if holder else ""
-            raise LockHeld(f"a manager is running{who}", hint="stop it with `nova workers stop`")
+        give_up_at = time.monotonic() + _PATIENCE_S
+        while not self._lock.acquire():
+            if time.monotonic() >= give_up_at:
+                holder = read_info(self.info_path)
+                who = f" with process id {holder.pid}" if holder else ""
+                raise LockHeld(f"a manager is running{who}", hint="stop it with `nova workers stop`")
+            time.sleep(_RETRY_S)
+        self._grace_path.unlink(missing_ok=True)  # what was said to one that died is not meant for this one
+        self.applied_path.unlink(missing_ok=True)
         return read_info(self.info_path)
 
     def write(self, info: ManagerInfo) -> None:
-        scratch = self.info_path.with_suffix(".new")
-        scratch.write_text(json.dumps(asdict(info)))
-        scratch.chmod(0o600)
-        scratch.replace(self.info_path)
+        replace_text(self.info_path, json.dumps(asdict(info)))
         self._written = True
+
+    def give(self, grace_s: float) -> None:
+        """To be called before it is asked to stop."""
+        replace_text(self._grace_path, f"{grace_s:g}")
 
     def grace(self, default_s: float) -> float:
         """How many seconds whoever asked it to stop gives it."""
         try:
-            return max(0.0, float(self.grace_path.read_text()))
+            return max(0.0, float(self._grace_path.read_text()))
         except (OSError, ValueError):
             return default_s
 
     def release(self) -> None:
         """The file goes first: without it the lock's next holder knows that this one stopped cleanly."""
         if self._written:
-            self.grace_path.unlink(missing_ok=True)
+            self._grace_path.unlink(missing_ok=True)
+            self.applied_path.unlink(missing_ok=True)
             self.info_path.unlink(missing_ok=True)
         self._lock.release()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Whole or not at all, as others read it; not durable: these files mean nothing once the machine went down."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    scratch.replace(path)
 
 
 def read_info(path: Path) -> ManagerInfo | None:
     try:
         body: Any = json.loads(path.read_text())
-        return ManagerInfo(int(body["pid"]), str(body["id"]), str(body["started_at"]), str(body["department"]))
+        return ManagerInfo(
+            int(body["pid"]), str(body["id"]), str(body["started_at"]), str(body["department"]),
+            str(body.get("host", "")), tuple(map(str, body.get("unsettled", ()))),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -127,7 +171,7 @@ def managers(run_dir: Path) -> Iterator[tuple[ManagerInfo, bool]]:
     """Every manager that left a file here, and whether it lives."""
     for lock in sorted(run_dir.glob("manager*.lock")) if run_dir.is_dir() else []:
         info = read_info(lock.with_suffix(".json"))
-        if info is not None and _NAME.fullmatch(lock.name):
+        if info is not None:
             yield info, is_held(lock)
 
 

@@ -6,18 +6,21 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import Clock, iso
 from nova.errors import LockHeld, NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
+from nova.ledger.deployments import note
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
 from nova.money import Money
+from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
@@ -30,11 +33,13 @@ from workers.instance import Backoff
 from workers.lock import DepartmentLeases, ManagerInfo, ManagerLock
 from workers.logfile import WorkerLogs
 from workers.observer import Observer
+from workers.planner import Plan, Planner
 from workers.recovery import Recovery, recover
-from workers.snapshot import doomed, wanted
 from workers.wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
 
@@ -44,6 +49,8 @@ _LOOK_S = 0.25  # how often the fleet's file is looked at
 _LEASE_S = 30.0
 _BUDGET_CHECK_S = 5.0
 _AFTER_FAILURE_S = 1.0
+_REPEAT_S = 60.0  # what fails again and again is logged so often
+_FACTS_S = 0.2  # of a turn, so that a storm of crashes does not hold up what is declared
 DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
 
 
@@ -91,13 +98,18 @@ class WorkerManager:
         self._leases = DepartmentLeases(settings.run_dir)
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
         self._observer = Observer(ledger, self.id, clock)
-        self._token: object = None
+        self._planner = Planner(
+            self.id, settings.run_dir, settings.department, self._leases, self._limits_of, self._enforcer.eager
+        )
         self._snapshot: FleetSnapshot | None = None
         self._want: dict[InstanceId, Spec] = {}
-        self._noted: dict[str, tuple[str, str]] = {}
+        self._applied: Applied | None = None
+        self._noted: dict[str, tuple[str, str]] | None = None
+        self._noted_of: FleetSnapshot | None = None
         self._facts: deque[Fact] = deque()
         self._budgets_checked = float("-inf")
         self._limits: dict[str, tuple[Limit, ...]] = {}
+        self._failure = ("", float("-inf"))
 
     def ask_to_stop(self) -> None:
         """Safe in a signal handler. Asked twice, it does not wait for what runs."""
@@ -113,20 +125,32 @@ class WorkerManager:
         try:
             if self._settings.department and not self._leases.hold(self._settings.department):
                 raise LockHeld(f"another manager runs the department {self._settings.department}")
+            info = self._announce(left)
             recovery = recover(self._ledger, left, self._settings.run_dir)
-            self._register()
+            self._register(info)
             self._tell(recovery)
             self._serve(ready)
         finally:
             self._leases.release()
             self._lock.release()
 
-    def _register(self) -> None:
-        now, department = self._clock.now(), self._settings.department
-        self._ledger.instances.managers.register(
-            ManagerRecord(self.id, os.getpid(), socket.gethostname(), department or "all", now, now)
+    def _announce(self, left: ManagerInfo | None) -> ManagerInfo:
+        """At once, because what stands beside the lock names who holds it; should it die here, the next one still
+        learns whose runs are to be put in order.
+        """
+        unsettled = () if left is None else (left.id, *left.unsettled)
+        info = ManagerInfo(
+            os.getpid(), self.id, iso(self._clock.now()), self._settings.department, socket.gethostname(), unsettled
         )
-        self._lock.write(ManagerInfo(os.getpid(), self.id, iso(now), department))
+        self._lock.write(info)
+        return info
+
+    def _register(self, info: ManagerInfo) -> None:
+        now = self._clock.now()
+        self._ledger.instances.managers.register(
+            ManagerRecord(self.id, info.pid, info.host, info.department or "all", now, now)
+        )
+        self._lock.write(replace(info, unsettled=()))
 
     def _tell(self, recovery: Recovery) -> None:
         interrupted = len(recovery.runs.runs)
@@ -178,7 +202,7 @@ class WorkerManager:
         for act in (
             lambda: host.stop(grace_s, lambda: self._stop_asked > 1),
             lambda: chores.stop(min(2.0, grace_s / 4)),
-            lambda: (self._take(host.report()), self._handle()),
+            lambda: (self._take(host.report()), self._handle(grace_s)),
             leash.close,
             logs.close,
             self._observer.forget,
@@ -196,57 +220,86 @@ class WorkerManager:
             self._step(host)
             return True
         except NovaError as problem:
-            log.error("turn_failed", extra={"action": "turn_failed", "error": problem.message})
+            self._failed(problem.message)
         except Exception:
             log.exception("turn_failed", extra={"action": "turn_failed"})
         return False
 
-    def _step(self, host: LocalHost) -> None:
-        snapshot = self._load()
-        changed = self._enforcer.timers(snapshot, self._mine)
+    def _failed(self, message: str) -> None:
+        """The same failure is logged now and then, not at every turn."""
         now = self._clock.monotonic()
-        if now - self._budgets_checked >= _BUDGET_CHECK_S:
-            self._budgets_checked = now
-            changed = self._enforcer.check_spent(snapshot, self._limits_of, self._mine) or changed
-        if changed:
-            snapshot = self._load()
-        report = self._sync(host, snapshot)
-        if self._handle():
-            report = self._sync(host, self._load())
-        self._observe(host, report, now)
+        if message != self._failure[0] or now - self._failure[1] >= _REPEAT_S:
+            self._failure = (message, now)
+            log.error("turn_failed", extra={"action": "turn_failed", "error": message})
+
+    def _step(self, host: LocalHost) -> None:
+        """What is declared comes first, so that it is carried out even where the enforcement cannot be written."""
+        snapshot = self._load()
+        report, plan = self._sync(host, snapshot)
+        self._acknowledge(plan)
+        self._observe(host, report)
+        self._note(snapshot)
+        if self._enforce(snapshot) or self._facts:
+            self._wakeup.set()  # the next turn carries it out
 
     def _load(self) -> FleetSnapshot:
-        token = self._fleet.token()
-        if self._snapshot is None or token != self._token:
+        """What is declared now; while that cannot be read, what was declared last: nothing that runs is stopped."""
+        known = self._snapshot
+        if known is not None and self._fleet.token() == known.version:
+            return known
+        try:
             snapshot = self._fleet.snapshot()
-            self._snapshot, self._token = snapshot, token
-            self._limits.clear()
-            self._enforcer.watch(snapshot)
-            self._note(snapshot)
-        return self._snapshot
+        except NovaError as problem:
+            if known is None:
+                raise
+            self._failed(problem.message)
+            return known
+        self._snapshot = snapshot
+        self._limits.clear()
+        self._enforcer.watch(snapshot)
+        self._planner.look_again()
+        return snapshot
 
     def _note(self, snapshot: FleetSnapshot) -> None:
         """History keeps the department of what is gone."""
-        for name, one in snapshot.deployments.items():
-            if self._noted.get(name) != (one.department, one.agent):
-                self._ledger.deployments.note(name, one.department, one.agent)
-                self._noted[name] = (one.department, one.agent)
+        if snapshot is self._noted_of:
+            return
+        if self._noted is None:
+            self._noted = {name: (one.department, one.agent) for name, one in self._ledger.deployments.all().items()}
+        noted = self._noted
+        declared = {name: (one.department, one.agent) for name, one in snapshot.deployments.items()}
+        new = {name: told for name, told in declared.items() if noted.get(name) != told}
 
-    def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> Report:
+        def write(conn: Connection) -> None:
+            for name, told in new.items():
+                note(conn, name, *told, self._clock.now())
+
+        if new:
+            self._ledger.apply(write)
+            noted |= new
+        self._noted_of = snapshot
+
+    def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> tuple[Report, Plan]:
         report = self._take(host.sync(self._want, _LEASE_S))
-        mine = [one for one in snapshot.deployments.values() if self._mine(one)]
-        want = wanted(mine, report.states, self._limits_of, self._enforcer.eager)
-        for instance in doomed(snapshot.deployments, report.states):
+        plan = self._planner.plan(snapshot, report.states)
+        for instance in plan.ending:
             host.kill(instance)
-        if want == self._want:
-            return report
-        self._want = want
-        self._enforcer.eager.clear()
-        return self._take(host.sync(want, _LEASE_S))
+        if plan.want is not self._want and plan.want != self._want:
+            self._want = plan.want
+            report = self._take(host.sync(plan.want, _LEASE_S))
+        return report, plan
 
-    def _mine(self, one: Deployment) -> bool:
-        department = self._settings.department
-        return one.department == department if department else self._leases.hold(one.department)
+    def _acknowledge(self, plan: Plan) -> None:
+        """Tells who waits for it how far it is. Where that cannot be written it is tried again."""
+        assert self._snapshot is not None
+        applied = Applied(self.id, version_of(self._snapshot.version), plan.leaving)
+        if applied != self._applied:
+            try:
+                applied.write(self._lock.applied_path)
+            except OSError as problem:
+                self._failed(f"{self._lock.applied_path} cannot be written: {problem.strerror}")
+                return
+            self._applied = applied
 
     def _limits_of(self, one: Deployment) -> tuple[Limit, ...]:
         limits = self._limits.get(one.name)
@@ -260,10 +313,21 @@ class WorkerManager:
         self._facts.extend(report.facts)
         return report
 
-    def _handle(self) -> bool:
-        """Whether it changed the fleet. A fact leaves the queue when it was dealt with: a failed write is repeated."""
+    def _enforce(self, snapshot: FleetSnapshot) -> bool:
+        """Whether it changed the fleet."""
+        changed = self._enforcer.timers(snapshot, self._planner.mine)
+        now = self._clock.monotonic()
+        if now - self._budgets_checked >= _BUDGET_CHECK_S:
+            self._budgets_checked = now
+            self._planner.look_again()
+            changed = self._enforcer.check_spent(snapshot, self._limits_of, self._planner.mine) or changed
+        return self._handle() or changed
+
+    def _handle(self, within_s: float = _FACTS_S) -> bool:
+        """A fact leaves the queue when it was dealt with: a failed write is repeated."""
         changed = False
-        while self._facts:
+        until = time.monotonic() + within_s
+        while self._facts and time.monotonic() < until:
             changed = self._deal_with(self._facts[0], self._load()) or changed
             self._facts.popleft()
         return changed
@@ -275,10 +339,10 @@ class WorkerManager:
             log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
         return self._enforcer.run_ended(fact, snapshot)
 
-    def _observe(self, host: LocalHost, report: Report, now: float) -> None:
+    def _observe(self, host: LocalHost, report: Report) -> None:
+        now = self._clock.monotonic()
         if self._observer.sample_due(now):
             self._observer.sampled(self._take(host.report()), now)
-            self._handle()
         elif self._observer.states_due(now):
             self._observer.states(report, now)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova.ledger.instances import ManagerRecord
 from workers.lock import ManagerInfo, managers
+from workers.strays import end_strays
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
@@ -32,7 +31,7 @@ class Recovery:
 def recover(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> Recovery:
     """To be called with the manager's lock held and before anything is started. `left` is what `acquire` returned."""
     dead = _dead(ledger, left, run_dir)
-    killed = kill_marked(dead) if dead else 0
+    killed = end_strays(dead)
     found = ledger.runs.recover(dead)
     for manager in dead:
         ledger.instances.forget(manager=manager)
@@ -43,7 +42,7 @@ def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
     """By lock where the manager was of this home, by process id where it ran on this machine; others are left alone."""
     of_this_home = {info.id: alive for info, alive in managers(run_dir)}
     if left is not None:
-        of_this_home[left.id] = False
+        of_this_home |= dict.fromkeys((left.id, *left.unsettled), False)
     dead = {manager for manager, alive in of_this_home.items() if not alive}
     host = socket.gethostname()
     for record in ledger.instances.managers.all():
@@ -60,19 +59,3 @@ def _lives(record: ManagerRecord) -> bool:
     except psutil.Error:
         return False
     return born <= (record.started_at + _SLACK).timestamp()
-
-
-def kill_marked(dead: Collection[str]) -> int:
-    """Kills the commands of these managers that are still there, also those that left their process group."""
-    import psutil
-
-    spared = {os.getpid(), os.getppid()}
-    killed = 0
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in spared and process.environ().get("NOVA_MANAGER") in dead:
-                process.kill()
-                killed += 1
-        except (psutil.Error, OSError):
-            continue
-    return killed

@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from nova.fleet.documents import Deployment
 from nova.ledger.limits import Limit
 from workers.hosts.base import InstanceId, Seen, Spec
 from workers.instance import Intent
 
+LimitsOf = Callable[[Deployment], tuple[Limit, ...]]
+Wanted = dict[InstanceId, Spec]
 
-def wanted(
-    deployments: Iterable[Deployment],
-    states: Mapping[InstanceId, Seen],
-    limits: Callable[[Deployment], tuple[Limit, ...]],
-    eager: Collection[str] = (),
-) -> dict[InstanceId, Spec]:
-    """The instances of the active deployments, and of those that were scaled down the ones still there, asked to end.
 
-    A deployment that is paused, cooling down or parked wants none: what runs ends by itself. `eager` need not wait for
-    their next time: their cooldown was the wait.
+def declared(deployments: Iterable[Deployment], limits: LimitsOf, eager: Collection[str] = ()) -> Wanted:
+    """The instances of the active deployments. One that is paused, cooling down or parked has none: what runs ends by
+    itself. `eager` need not wait for their next time.
     """
-    want = {}
-    for deployment in deployments:
-        if deployment.state != "active":
-            continue
-        allowed = limits(deployment)
-        for index in range(1, deployment.replicas + 1):
-            spec = _spec(deployment, index, allowed, Intent.RUN, deployment.name in eager)
-            want[spec.instance] = spec
-    by_name = {deployment.name: deployment for deployment in deployments}
+    return {
+        f"{one.name}#{index}": _spec(one, index, limits(one), Intent.RUN, due_now=one.name in eager)
+        for one in deployments
+        if one.state == "active"
+        for index in range(1, one.replicas + 1)
+    }
+
+
+def surplus(
+    declared: Wanted,
+    deployments: Mapping[str, Deployment],
+    states: Mapping[InstanceId, Seen],
+    limits: LimitsOf,
+    ending: Collection[InstanceId] = (),
+) -> Wanted:
+    """Of the active deployments that were scaled down, the instances still there: asked to end."""
+    found = {}
     for instance, seen in states.items():
-        surplus = by_name.get(seen.worker)
-        if surplus is not None and surplus.state == "active" and instance not in want:
-            index = int(instance.rpartition("#")[2])
-            want[instance] = _spec(surplus, index, limits(surplus), Intent.END, False)
-    return want
+        one = deployments.get(seen.worker) if instance not in declared and instance not in ending else None
+        if one is not None and one.state == "active":
+            found[instance] = _spec(one, int(instance.rpartition("#")[2]), limits(one), Intent.END, due_now=False)
+    return found
 
 
-def doomed(deployments: Mapping[str, Deployment], states: Mapping[InstanceId, Seen]) -> list[InstanceId]:
-    """The instances of what was killed or retired: their runs end now."""
-    return [
-        instance
-        for instance, seen in states.items()
-        if (deployment := deployments.get(seen.worker)) is None or deployment.state == "killed"
-    ]
+def doomed(
+    deployments: Mapping[str, Deployment], states: Mapping[InstanceId, Seen], before: Wanted
+) -> Iterator[InstanceId]:
+    """The instances of what was killed or retired, also where the name was declared anew since it was wanted before:
+    their runs end now.
+    """
+    for instance, seen in states.items():
+        one = deployments.get(seen.worker)
+        known = before.get(instance)
+        if one is None or one.state == "killed" or (known is not None and known.born != one.created_at):
+            yield instance
 
 
-def _spec(deployment: Deployment, index: int, limits: tuple[Limit, ...], intent: Intent, due_now: bool) -> Spec:
+def _spec(one: Deployment, index: int, limits: tuple[Limit, ...], intent: Intent, *, due_now: bool) -> Spec:
     return Spec(
-        worker=deployment.name,
-        department=deployment.department,
-        agent=deployment.agent,
-        runtime=deployment.runtime,
+        worker=one.name,
+        department=one.department,
+        agent=one.agent,
+        runtime=one.runtime,
         index=index,
-        replicas=deployment.replicas,
-        every_s=deployment.every_s,
-        timeout_s=deployment.timeout_s,
-        config=deployment.config,
+        replicas=one.replicas,
+        every_s=one.every_s,
+        timeout_s=one.timeout_s,
+        config=one.config,
         limits=limits,
-        generation=deployment.generation,
+        generation=one.generation,
         intent=intent,
         due_now=due_now,
+        born=one.created_at,
     )

@@ -18,7 +18,8 @@ InstanceId = str  # name#1
 class Spec:
     """One instance as it is wanted. A changed spec serves from the next run on; `limits` also during the current one.
 
-    Another `generation` renews the instance: its worker object and its backoff are forgotten.
+    Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
+    deployment was: the same name may be declared anew.
     """
 
     worker: str
@@ -34,6 +35,7 @@ class Spec:
     generation: int = 0
     intent: Intent = Intent.RUN
     due_now: bool = False
+    born: datetime | None = None
 
     @property
     def instance(self) -> InstanceId:

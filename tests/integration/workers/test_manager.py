@@ -4,13 +4,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nova.clock import SystemClock, iso
-from nova.errors import LockHeld
+from nova.errors import LockHeld, Unreachable
 from nova.fleet.documents import BudgetLimit, Declaration
 from nova.fleet.fleet import Fleet
 from nova.ledger.entries import Entry
@@ -19,6 +20,7 @@ from nova.ledger.ledger import Ledger
 from nova.ledger.limits import RunRef
 from nova.money import Money
 from workers import BaseWorker, RunContext
+from workers.applied import outstanding, version_of
 from workers.enforcement import CrashPolicy
 from workers.housekeeping import PeriodicTask
 from workers.instance import Backoff
@@ -176,6 +178,72 @@ def test_what_was_retired_and_is_deployed_again_is_due_at_once(managed: Managed,
     until(lambda: managed.instances("w") == {})
     managed.deploy("w")
     until(lambda: len(managed.runs("w")) == 2)
+
+
+def test_what_is_retired_and_deployed_at_once_under_its_name_is_another(managed: Managed, agent: Any) -> None:
+    first = threading.Event()
+
+    def act(ctx: RunContext) -> None:
+        if not first.is_set():
+            first.set()
+            ctx.sleep(60)
+
+    agent("w", act)
+    managed.deploy("w")
+    managed.start()
+    assert first.wait(5)
+    managed.fleet.retire("w")
+    managed.deploy("w")
+    until(lambda: len(managed.runs("w")) == 2, "the old run ended and the new one began")
+    assert {run.status for run in managed.runs("w")} == {"interrupted", "succeeded"}
+
+
+def test_a_deployment_that_moves_to_another_manager_never_runs_twice_at_once(managed: Managed, agent: Any) -> None:
+    go, began = threading.Event(), threading.Semaphore(0)
+
+    def act(ctx: RunContext) -> None:
+        began.release()
+        go.wait(20)
+
+    agent("w", act)
+    managed.start(department="d")
+    managed.start(department="e")
+    managed.deploy("w")
+    assert began.acquire(timeout=5)
+    managed.fleet.deploy(Declaration("w", "e", "w", every_s=0.01))
+    assert not began.acquire(timeout=0.8)
+    go.set()
+    assert began.acquire(timeout=5)
+    managed.fleet.pause("w", "operator")
+    until(lambda: managed.instances("w") == {})
+    ends = sorted((run.started_at, run.ended_at) for run in managed.runs("w"))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(ends))
+
+
+def test_a_kill_is_carried_out_and_confirmed_while_the_ledger_cannot_be_written(
+    managed: Managed, agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = threading.Event()
+
+    def act(ctx: RunContext) -> None:
+        began.set()
+        ctx.sleep(60)
+
+    agent("w", act)
+    managed.deploy("w")
+    managed.start()
+    assert began.wait(5)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise Unreachable("no space is left")
+
+    for name in ("apply", "submit"):
+        monkeypatch.setattr(managed.ledger.store, name, fail)
+    managed.deploy("other", agent="w")  # is to be noted in the ledger
+    managed.fleet.kill("w")
+    version = version_of(managed.fleet.token())
+    until(lambda: not list(outstanding(managed.home / "run", "w", version)))
+    monkeypatch.undo()
 
 
 def test_scaling_down_asks_the_surplus_to_end(managed: Managed, agent: Any) -> None:
@@ -336,15 +404,19 @@ def test_stopping_leaves_nothing_running_and_says_so(managed: Managed, agent: An
     assert "manager_restarted" not in managed.alerts.events()
 
 
-def test_a_damaged_fleet_file_stops_nothing_that_runs(managed: Managed, agent: Any) -> None:
+def test_a_damaged_fleet_file_stops_nothing_that_runs(
+    managed: Managed, agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     agent("w", lambda ctx: None)
     managed.deploy("w", every_s=0.05)
     managed.start()
     until(lambda: managed.runs("w"))
     good = managed.fleet.path.read_bytes()
     managed.fleet.path.write_text("{ not json")
+    monkeypatch.setattr("workers.manager._LEASE_S", 0.5)
+    threading.Event().wait(0.8)
     count = len(managed.runs("w"))
-    until(lambda: len(managed.runs("w")) > count + 5)
+    until(lambda: len(managed.runs("w")) > count + 5, "it runs on after the lease")
     managed.fleet.path.write_bytes(good)
     managed.fleet.pause("w", "operator")
     until(lambda: managed.instances("w") == {})

@@ -12,6 +12,7 @@ from nova.bootstrap import Nova, build
 from nova.clock import ManualClock, iso
 from nova.config import load_settings
 from nova.ledger.instances import ManagerRecord, Observation
+from workers.applied import Applied, version_of
 from workers.lock import ManagerInfo, ManagerLock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -53,6 +54,11 @@ class Manager:
         ]  # fmt: skip
         self._nova.ledger.instances.forget(worker=worker)
         self._nova.ledger.instances.observe(rows)
+
+    def applies(self, *leaving: str) -> None:
+        """Says that it has carried out the fleet as it stands, but for these instances, which are still there."""
+        version = version_of(self._nova.fleet.token())
+        Applied(self.id, version, leaving).write(self._lock.applied_path)
 
     def die(self) -> None:
         """Without a word: its observations stay."""

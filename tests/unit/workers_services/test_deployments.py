@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 from typing import Any
 
@@ -198,26 +200,61 @@ def test_what_was_killed_is_neither_paused_nor_resumed_but_revived(nova: Nova) -
     assert "state" in nova.ledger.audit.log()[-1].detail["changes"]
 
 
-def test_killing_returns_when_the_manager_has_nothing_of_it_left(nova: Nova, manager: Any) -> None:
+def test_killing_returns_when_every_manager_has_said_that_nothing_of_it_is_left(nova: Nova, manager: Any) -> None:
     deploy(nova, name="mail")
-    seen = manager()
-    seen.sees("mail", "running", "waiting")
+    seen, other = manager(), manager("sales")
+    seen.applies()
+    other.applies()
     done: list[str] = []
     thread = threading.Thread(target=lambda: done.append(kill(nova, "mail", by="dana").state))
     thread.start()
-    thread.join(0.3)
-    assert done == [] and nova.fleet.get("mail").state == "killed"
-    seen.sees("mail")
+    thread.join(0.2)
+    assert done == []
+    assert nova.fleet.get("mail").state == "killed"
+    seen.applies("mail#1", "other#1")
+    thread.join(0.2)
+    assert done == []
+    seen.applies("other#1")
+    thread.join(0.2)
+    assert done == []
+    other.applies()
     thread.join(10)
     assert done == ["killed"]
 
 
 def test_a_death_that_is_not_confirmed_is_said(nova: Nova, manager: Any) -> None:
     deploy(nova, name="mail")
-    manager().sees("mail", "hung")
-    with pytest.raises(NovaError, match="mail#1 still there"):
+    seen = manager()
+    with pytest.raises(NovaError, match="process id 4711 runs, which has not seen the change"):
         kill(nova, "mail", by="dana", timeout_s=0.1)
     assert nova.fleet.get("mail").state == "killed"
+    seen.applies("mail#1")
+    with pytest.raises(NovaError, match="mail#1 still there"):
+        kill(nova, "mail", by="dana", timeout_s=0.1)
+
+
+def test_what_another_manager_wrote_before_it_died_confirms_nothing(nova: Nova, manager: Any) -> None:
+    deploy(nova, name="mail")
+    seen = manager()
+    seen.id = "m-before"
+    seen.applies()
+    with pytest.raises(NovaError, match="has not seen"):
+        kill(nova, "mail", by="dana", timeout_s=0.1)
+
+
+def test_killing_ends_what_its_commands_left_behind(nova: Nova, manager: Any) -> None:
+    deploy(nova, name="mail")
+    dead = manager()
+    dead.die()
+    left, other = (
+        subprocess.Popen(["sleep", "1000"], env={"NOVA_MANAGER": dead.id, "NOVA_WORKER": name})
+        for name in ("mail", "other")
+    )
+    with left, other:
+        kill(nova, "mail", by="dana")
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+        other.kill()
 
 
 def test_what_a_dead_manager_saw_does_not_hold_a_kill_up(nova: Nova, manager: Any) -> None:
