@@ -19,6 +19,7 @@ from nova.autonomous.phrases import count
 from nova.autonomous.policy import Policy
 from nova.autonomous.records import ENGINE, brought_up, keep_ids, record_of, refresh, shown
 from nova.clock import iso
+from nova.errors import UsageProblem
 from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, restate, short_id, transition
 from nova.money import Money
 
@@ -65,7 +66,12 @@ class CycleResult:
 def run_cycle(
     nova: Office, *, now: datetime | None = None, dry_run: bool = False, include_holds: bool = False
 ) -> CycleResult:
-    """`now` is the instant to take as now. Raises LockHeld, with nothing changed, while another cycle runs."""
+    """`now` is the instant to take as now. Raises LockHeld, with nothing changed, while another cycle runs.
+
+    Raises UsageProblem for a `now` before 1970.
+    """
+    if now is not None and now.year < 1970:
+        raise UsageProblem(f"nothing was recorded before 1970: {iso(now)}")
     with cycle_lock(nova):
         clock = nova.clock.now()
         at = now or clock

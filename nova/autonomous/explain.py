@@ -83,6 +83,8 @@ def _approval(record: DecisionRecord) -> list[str]:
     if body.get("approve_up_to"):
         until = f" until {iso(record.expires_at)}" if record.expires_at else ""
         lines.append(f"approval  needed, for at most {body['approve_up_to']} a day{until}")
+    if body.get("first_asked") not in (None, body.get("daily_cost_impact")):
+        lines.append(f"at first  it was asked for {body['first_asked']} a day")
     if body.get("decided_by"):
         note = f": {body['note']}" if body.get("note") else ""
         lines.append(f"decided   by {body['decided_by']} at {body.get('decided_at')}{note}")

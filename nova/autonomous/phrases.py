@@ -15,8 +15,11 @@ def money(amount: Money) -> str:
 
 
 def span(length: timedelta) -> str:
-    seconds = length.total_seconds()
-    return format_duration(seconds) if seconds % 3600 == 0 or seconds < 3600 else f"{seconds / 3600:.1f}h"
+    """`90s`, `6h`, `7d`; what is no whole number of hours has one decimal."""
+    hours = length / timedelta(hours=1)
+    if hours < 1 or hours == int(hours):
+        return format_duration(length.total_seconds())
+    return f"{hours:.1f}h" if hours < 48 else f"{hours / 24:.1f}d"
 
 
 def count(number: int, noun: str) -> str:

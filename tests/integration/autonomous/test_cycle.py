@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from nova.autonomous.explain import explain, explained, history, status
-from nova.errors import LockHeld, NotFound
+from nova.errors import LockHeld, NotFound, UsageProblem
 from nova.fleet.fleet import Fleet
 
 HOUR = timedelta(hours=1)
@@ -85,6 +85,12 @@ def test_the_result_has_the_shape_of_the_interface(five: Any) -> None:
     assert winner["roi_percent"] == pytest.approx(500)
     assert float(winner["daily_cost_impact"]) == pytest.approx(2.40, abs=0.01)
     assert by_worker["quiet"]["roi_percent"] is None
+
+
+def test_a_time_before_anything_was_recorded_is_wrong_usage(five: Any) -> None:
+    with pytest.raises(UsageProblem, match="before 1970"):
+        five.cycle(now=datetime(1, 1, 1, tzinfo=UTC))
+    assert five.cycle(now=datetime(9999, 12, 31, tzinfo=UTC)).decisions == ()
 
 
 def test_a_second_cycle_at_once_is_refused(five: Any) -> None:
