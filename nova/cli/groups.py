@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from nova.cli.catalog import Command, Entry, Group
 
 _PACKAGE = "nova.cli.commands"
+_NEGATIVE = re.compile(r"-\d+(\.\d+)?( [A-Za-z]{3})?", re.ASCII)
 
 
 def _bold(text: str) -> str:
@@ -42,7 +44,11 @@ def as_flag(option: Any) -> Any:
 
 
 class PlainCommand(TyperCommand):
-    """A command whose help is its docstring, ending with one worked example."""
+    """A command whose help is its docstring, ending with one worked example. `-2.50` is an amount and no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.ignore_unknown_options = any(_NEGATIVE.fullmatch(arg) for arg in args)
+        return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Any) -> Any:
         return as_flag(super().get_help_option(ctx))

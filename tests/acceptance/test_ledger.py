@@ -63,7 +63,7 @@ def test_a_backup_is_put_back(nova: Home, tmp_path: Path) -> None:
 
 def test_a_correction_is_a_new_entry(nova: Home) -> None:
     nova.run("revenue", "record", "mailer", "5.00", "--id", "one")
-    nova.run("ledger", "adjust", "--note", "typed wrong", "--", "manual/one", "-1.50")
+    nova.run("ledger", "adjust", "manual/one", "-1.50", "--note", "typed wrong")
     assert nova.json("revenue", "report")["total"]["revenue"] == "3.50"
     nova.run("ledger", "adjust", "nobody/none", "1.00", "--note", "x", code=3)
 

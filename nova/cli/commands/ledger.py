@@ -204,7 +204,7 @@ def restore(
 
 def adjust(
     entry: EntryRef,
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="How much more it was: 2.50, or -2.50 after `--`.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="How much more it was: 2.50, or -2.50 for less.")],
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for the record.")],
     by: By = None,
     json: AsJson = False,
@@ -212,7 +212,7 @@ def adjust(
     """Correct an entry by a new one; nothing is changed.
 
     Example:
-      nova ledger adjust --note "charged twice" -- stripe/txn_1 -4.20
+      nova ledger adjust stripe/txn_1 -4.20 --note "charged twice"
     """
     from nova.money import Money
 
