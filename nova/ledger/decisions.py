@@ -247,9 +247,6 @@ class Decisions:
         with self._store.read() as conn:
             return added_without_person(conn, since, self._store.currency)
 
-    def add_cycle(self, cycle: CycleRecord) -> None:
-        self._store.apply(lambda conn: add_cycle(conn, cycle))
-
     def cycles(self, limit: int = 1, *, until: datetime | None = None, live: bool = False) -> list[CycleRecord]:
         """The newest first; `live` leaves out dry runs and replays."""
         query = select(cycles).order_by(cycles.c.at_us.desc(), cycles.c.id).limit(limit)

@@ -95,8 +95,11 @@ def test_a_time_before_anything_was_recorded_is_wrong_usage(five: Any) -> None:
 
 def test_a_second_cycle_at_once_is_refused(five: Any) -> None:
     five.settings.run_dir.mkdir(parents=True, exist_ok=True)
+    five.enable()
+    before = five.fleet.token()
     with FileLock(five.settings.run_dir / "cycle.lock"), pytest.raises(LockHeld):
         five.cycle()
+    assert (five.fleet.token(), five.ledger.decisions.cycles(), history(five)["decisions"]) == (before, [], [])
 
 
 def test_stale_revenue_holds_and_is_told_once(five: Any, now: datetime) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nova.clock import ManualClock
 from nova.errors import NotFound, Refused
 from nova.ledger.audit import Audit
-from nova.ledger.decisions import CycleRecord, DecisionRecord, Decisions, restate, short_id
+from nova.ledger.decisions import CycleRecord, DecisionRecord, Decisions, add_cycle, restate, short_id
 from nova.ledger.store import Store
 from nova.money import Money
 
@@ -167,11 +167,11 @@ def test_ids_are_typeable_and_free(decisions: Decisions, clock: ManualClock) -> 
     assert all(len(id) == 8 and id.startswith("d-") and not set(id[2:]) & set("0o1il") for id in ids)
 
 
-def test_cycles_come_back_newest_first(decisions: Decisions, clock: ManualClock) -> None:
+def test_cycles_come_back_newest_first(decisions: Decisions, store: Store, clock: ManualClock) -> None:
     assert decisions.cycles() == []
     first = CycleRecord("c-1", clock.now(), True, False, 3, 12, {"spent": "1.00"})
     second = replace(first, id="c-2", at=clock.now() + timedelta(minutes=15), dry_run=True)
     for cycle in (first, second):
-        decisions.add_cycle(cycle)
+        store.apply(lambda conn, cycle=cycle: add_cycle(conn, cycle))
     assert decisions.cycles() == [second] and decisions.cycles(5) == [second, first]
     assert decisions.cycles(until=first.at) == decisions.cycles(live=True) == [first]
