@@ -30,7 +30,9 @@ class CrashPolicy:
 @dataclass(slots=True)
 class CrashWindow:
     """The recent crashes of one deployment. Ten minutes of running without one forget them; a cooldown does not count
-    as such, nor do runs that had begun before it and crash later count towards being parked."""
+    as such, nor do runs that had begun before it and crash later count towards being parked. What a clock that was set
+    back leaves in the future is forgotten too.
+    """
 
     policy: CrashPolicy
     _recent: deque[datetime] = field(default_factory=deque)
@@ -47,8 +49,7 @@ class CrashWindow:
             return Verdict.RETRY
         self._last = at
         self._recent.append(at)
-        while self._recent and at - self._recent[0] > CRASH_WINDOW:
-            self._recent.popleft()
+        self._recent = deque(crash for crash in self._recent if abs(at - crash) <= CRASH_WINDOW)
         if len(self._recent) < self.policy.max_crashes:
             return Verdict.RETRY
         self._recent.clear()
@@ -59,10 +60,6 @@ class CrashWindow:
         self._cooled_until = at + self.policy.cooldown
         return Verdict.COOL_DOWN
 
-    def count(self, at: datetime) -> int:
-        """How many crashes stand against it."""
-        return sum(at - crash <= CRASH_WINDOW for crash in self._recent)
-
     def forget(self) -> None:
         """A person's resume, revival or another declaration starts afresh."""
         self._recent.clear()
@@ -70,7 +67,7 @@ class CrashWindow:
 
     def _forget(self, at: datetime) -> None:
         quiet_since = max((moment for moment in (self._last, self._cooled_until) if moment is not None), default=None)
-        if quiet_since is not None and at - quiet_since > CRASH_WINDOW:
+        if quiet_since is not None and not -self.policy.cooldown - CRASH_WINDOW <= at - quiet_since <= CRASH_WINDOW:
             self.forget()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from nova.clock import Clock, iso, window_end
+from nova.clock import Clock, iso, window_end, window_of
 from nova.errors import NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.decisions import DecisionRecord
@@ -41,6 +41,7 @@ class Enforcer:
         self._clock = clock
         self._crash_policy = crash_policy
         self._alerts = alerts
+        self._began = clock.now()
         self._windows: dict[str, CrashWindow] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._known: dict[str, tuple[str, int]] = {}
@@ -93,7 +94,7 @@ class Enforcer:
         lasting = [breach for breach in hit.breaches if breach.until is not None]
         if deployment.state not in ("active", "cooling_down") or not lasting:
             return False
-        if hit.kind == "broken" and all(_overridden(deployment, breach) for breach in lasting):
+        if hit.kind == "broken" and all(self._overridden(deployment, breach) for breach in lasting):
             return False
         now = self._clock.now()
         return self._pause(deployment, max(lasting, key=lambda breach: breach.until or now), hit.kind)
@@ -103,12 +104,16 @@ class Enforcer:
         active = [one for one in snapshot.deployments.values() if one.state == "active" and mine(one)]
         by_limit = {limit: None for one in active for limit in limits_of(one) if limit.per != "run"}
         broken = {breach.limit: breach for breach in self._ledger.budgets.broken(by_limit)}
+        if not broken:
+            return False
+        asked = {(f"worker:{one.name}", limit.per) for one in active for limit in limits_of(one) if limit in broken}
+        used = self._ledger.budgets.usages(asked)
         changed = False
-        for one in active if broken else ():
+        for one in active:
             breach = next((broken[limit] for limit in limits_of(one) if limit in broken), None)
-            if breach is None or _overridden(one, breach):
+            if breach is None or self._overridden(one, breach):
                 continue
-            if self._ledger.budgets.usage(f"worker:{one.name}", breach.limit.per).spent:
+            if used[f"worker:{one.name}", breach.limit.per].spent:
                 changed = self._pause(one, breach, "broken") or changed
         return changed
 
@@ -134,7 +139,7 @@ class Enforcer:
         return changed
 
     def _window(self, fact: RunEnded) -> CrashWindow:
-        """As far as this manager does not remember, the ledger's runs tell."""
+        """What was before this manager the ledger's runs tell; its own it is told, each once."""
         window = self._windows.get(fact.worker)
         if window is None:
             since = fact.started_at - CRASH_WINDOW - self._crash_policy.cooldown
@@ -142,7 +147,7 @@ class Enforcer:
             crashes = [
                 (run.started_at, run.ended_at)
                 for run in reversed(recent)
-                if run.crash and run.ended_at is not None and since < run.ended_at and run.id != fact.run
+                if run.crash and run.ended_at is not None and since < run.ended_at and run.started_at < self._began
             ]
             window = self._windows[fact.worker] = replayed(self._crash_policy, crashes)
         return window
@@ -175,6 +180,13 @@ class Enforcer:
         self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on at {iso(until)}.")
         return True
 
+    def _overridden(self, one: Deployment, breach: Breach) -> bool:
+        """Whether a person resumed it in the very window that is broken: then only a refusal stops it again."""
+        if one.evidence_since is None or breach.until is None:
+            return False
+        last, zone = breach.until - timedelta(microseconds=1), self._ledger.store.zone
+        return window_of(breach.limit.per, one.evidence_since, zone) == window_of(breach.limit.per, last, zone)
+
     def _record(
         self, one: Deployment, kind: str, rule: str, reason: str, more: Mapping[str, object] | None = None
     ) -> None:
@@ -202,14 +214,6 @@ class Enforcer:
     def _alert(self, event: str, title: str, body: str) -> None:
         if self._alerts is not None:
             self._alerts.send(event, title, body)
-
-
-def _overridden(one: Deployment, breach: Breach) -> bool:
-    """Whether a person resumed it in the very window that is broken: then only a refusal stops it again."""
-    if one.evidence_since is None or breach.until is None:
-        return False
-    length = timedelta(days=1 if breach.limit.per == "day" else 31)
-    return one.evidence_since > breach.until - length
 
 
 def _told(breach: Breach) -> str:
