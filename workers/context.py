@@ -111,7 +111,8 @@ class RunContext:
         """Tells of money that is gone already: always booked. A limit it broke pauses the deployment."""
         price = self._money(amount)
         run = self._run
-        booked = self._ledger.budgets.spent(run.ref, price, run.spec.limits, reason or None)
+        with run.reaching_the_ledger():
+            booked = self._ledger.budgets.spent(run.ref, price, run.spec.limits, reason or None)
         self._tell(booked)
         with run.passing():  # a run that was ended has its money booked all the same, and is told that it is late
             return

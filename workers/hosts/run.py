@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nova.errors import BudgetExceeded, NovaError
+from nova.errors import BudgetExceeded, NovaError, Unreachable
 from nova.ledger.limits import Breach, LimitReached, RunRef
 from nova.money import Money
 from workers.base_worker import BaseWorker, RunResult
@@ -100,6 +100,7 @@ class Run:
         self._cell = cell
         self._tell = tell
         self._refused: LimitReached | None = None
+        self._unreachable: Unreachable | None = None
         self._command: ShellRun | None = None
         self._command_cpu_s = 0.0
         self._verdict: Outcome | None = None
@@ -119,8 +120,17 @@ class Run:
     @contextmanager
     def passing(self) -> Iterator[None]:
         self.beat()
-        with self.gate.passing():
+        with self.gate.passing(), self.reaching_the_ledger():
             yield
+
+    @contextmanager
+    def reaching_the_ledger(self) -> Iterator[None]:
+        """A run that fails because the ledger could not be written, as on a full disk, is no crash of its agent."""
+        try:
+            yield
+        except Unreachable as problem:
+            self._unreachable = problem
+            raise
 
     def write_log(self, lines: Sequence[str]) -> None:
         self.beat()
@@ -196,7 +206,8 @@ class Run:
 
     def _outcome(self) -> Outcome:
         try:
-            self.services.ledger.runs.started(self.ref, self.started_at)
+            with self.reaching_the_ledger():
+                self.services.ledger.runs.started(self.ref, self.started_at)
             result = self._worker_run()
         except BaseException as problem:  # noqa: BLE001 - whatever an agent does must not end its manager
             return self._failed(problem)
@@ -215,6 +226,9 @@ class Run:
             return self._verdict
         if isinstance(problem, BudgetExceeded):
             return Outcome("interrupted", error=problem.message)
+        if self._unreachable is not None:
+            self.write_log([self._unreachable.message])
+            return Outcome("interrupted", error=self._unreachable.message)
         told = problem.message if isinstance(problem, NovaError) else _last_line(problem)
         if not isinstance(problem, NovaError):
             self.write_log(traceback.format_exc().splitlines())

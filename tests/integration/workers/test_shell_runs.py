@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nova.errors import Unreachable
 from nova.ledger.limits import Limit
 from nova.money import Money
 from workers.hosts.base import BudgetHit
@@ -19,6 +20,10 @@ from .conftest import Rig, booked, until
 
 def usd(text: str) -> Money:
     return Money.parse(text, "USD")
+
+
+def full_disk(*_: object) -> None:
+    raise Unreachable("no space is left for the ledger")
 
 
 def alive(path: Path) -> list[int]:
@@ -150,7 +155,10 @@ def test_secrets_of_the_manager_do_not_reach_the_command(rig: Rig, monkeypatch: 
     assert "GIVEN_TOKEN=given" in rig.log()
 
 
-def test_killing_ends_the_group_now_and_reports_it_gone_only_then(rig: Rig, home: Path) -> None:
+def test_killing_ends_the_group_now_and_reports_it_gone_only_then(
+    rig: Rig, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.instance.GRACE_S", 0.5)
     rig.sync(rig.shell("trap '' TERM; sleep 300 & echo $$ $! > pids; while :; do sleep 1; done"))
     until(lambda: (home / "pids").exists() and (home / "pids").read_text().split(), "the command runs")
     rig.sync()
@@ -176,6 +184,16 @@ def test_money_is_exact_over_many_messages(rig: Rig) -> None:
     )
     assert rig.ended().status == "succeeded"
     assert booked(rig.ledger, "sh", "cost").to_decimal() == Decimal("0.0007")
+
+
+def test_money_that_cannot_be_booked_because_the_ledger_is_out_of_reach_is_no_crash(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rig.ledger.entries, "record", full_disk)
+    rig.sync(rig.shell("""echo '{"nova":"earn","amount":"1","id":"o-1"}'; read -r answer <&3; echo "told $answer" """))
+    run = rig.ended()
+    assert (run.status, run.crash, run.error) == ("interrupted", False, "no space is left for the ledger")
+    assert '"ok": false' in rig.log()
 
 
 def test_a_heartbeat_follows_the_output(rig: Rig) -> None:
