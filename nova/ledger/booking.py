@@ -101,16 +101,17 @@ def _settle(
     _count(conn, store, list(fresh.values()), counted)
     _resolve(conn, store, [f"{source}/{id}" for source, id in fresh])
     conflicts: list[Conflict] = []
-    rated: dict[int, tuple[Known, str]] = {}
+    rated: dict[tuple[str, str], str] = {}
     for index, fact in repeated:
         there = known[fact.source, fact.id]
         message = _contradiction(fact, there)
         if message:
             conflicts.append(Conflict(fact.source, fact.id, message, index))
         elif there.rate is None and fact.rate is not None:
-            rated[there.seq] = (there, fact.rate)
+            rated[fact.source, fact.id] = fact.rate
     if rated:
-        convert(conn, store, _with_moves(conn, list(rated.values())))
+        now = find_keys(conn, rated)  # what it corrects may have arrived in this very batch
+        convert(conn, store, _with_moves(conn, [(now[key], rate) for key, rate in rated.items()]))
     return Recorded(len(fresh), len(repeated) - len(conflicts), tuple(conflicts))
 
 
@@ -170,15 +171,12 @@ def _count(conn: Connection, store: Store, rows: Sequence[rollups.Row], counted:
 
 def _sides(conn: Connection, facts: Sequence[Fact], adjustments: Sequence[Fact]) -> dict[str, str]:
     """The sides of those adjustments whose entry is in the ledger or in the same batch."""
-    sides = {
-        f"{fact.source}/{fact.id}": "cost" if fact.kind == "cost" else "revenue"
-        for fact in reversed(facts)  # of a key that comes twice the first is kept
-        if fact.kind != "adjustment"
-    }
+    kept = {f"{fact.source}/{fact.id}": fact for fact in reversed(facts)}  # of a key that comes twice the first
+    sides = {ref: _SIDES[fact.kind] for ref, fact in kept.items() if fact.kind != "adjustment"}
     keys = [_key(fact.corrects or "") for fact in adjustments] + [(fact.source, fact.id) for fact in adjustments]
     for (source, id), known in find_keys(conn, keys).items():
         sides[f"{source}/{id}"] = known.side
-    waiting = [fact for fact in adjustments if f"{fact.source}/{fact.id}" not in sides]
+    waiting = [fact for ref, fact in kept.items() if ref not in sides]
     while True:
         found = {f"{fact.source}/{fact.id}": sides[fact.corrects] for fact in waiting if fact.corrects in sides}
         if not found:
@@ -223,10 +221,10 @@ def _correcting(conn: Connection, refs: Sequence[str], which: str) -> list[tuple
 
 
 def _with_moves(conn: Connection, rated: list[tuple[Known, str]]) -> list[tuple[Known, str]]:
-    """What moved an entry to another worker is converted as the entry is."""
+    """What moved an entry to another worker is converted as the entry is; its own rate may have come along."""
     found = {f"{known.source}/{known.id}": rate for known, rate in rated}
     moves = _correcting(conn, list(found), f"source = '{MOVES}' AND booked_micros IS NULL")
-    return rated + [(known, found[ref]) for ref, known in moves]
+    return rated + [(known, found[ref]) for ref, known in moves if f"{known.source}/{known.id}" not in found]
 
 
 def convert(conn: Connection, store: Store, rated: Sequence[tuple[Known, str]], *, leaving: bool = True) -> None:

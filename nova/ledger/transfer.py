@@ -81,6 +81,12 @@ class _Batch:
     def __len__(self) -> int:
         return len(self.facts) + len(self.runs)
 
+    def halves(self) -> tuple[_Batch, _Batch]:
+        """Both in order, and neither empty: the entries are divided first, then the runs."""
+        facts = (len(self.facts) + 1) // 2 if len(self) > 1 else 0
+        runs = 0 if self.facts else len(self.runs) // 2
+        return _Batch(self.facts[:facts], self.runs[:runs]), _Batch(self.facts[facts:], self.runs[runs:])
+
 
 class Transfer:
     def __init__(self, store: Store) -> None:
@@ -171,10 +177,8 @@ class Transfer:
                 return
             tally.entries -= len(batch.facts)
             tally.runs -= len(batch.runs)
-            for fact in batch.facts:
-                self._land(_Batch(facts=[fact]), tally)
-            for run in batch.runs:
-                self._land(_Batch(runs=[run]), tally)
+            for half in batch.halves():
+                self._land(half, tally)
 
     def _write(self, batch: _Batch, tally: _Tally) -> None:
         facts, records = [fact for _, fact in batch.facts], [run for _, run in batch.runs]

@@ -62,6 +62,27 @@ def test_an_unconverted_entry_that_comes_again_with_a_rate_is_converted(ledger: 
     assert ledger.verify().ok
 
 
+def test_a_move_that_comes_again_with_its_entry_and_their_rate_is_converted_once(ledger: Ledger) -> None:
+    ledger.entries.record([sale("a", "10 EUR")])
+    ledger.entries.reattribute([ledger.entries.find("a")], "other", model="manual", evidence=None, by="ann")
+    with ledger.read() as conn:
+        moves = [row.id for row in conn.exec_driver_sql("SELECT id FROM entries WHERE source = 'reattribution'")]
+    known = [ledger.entries.find(id).entry for id in ("a", *moves)]
+    assert ledger.entries.record([replace(entry, rate=Decimal("1.5")) for entry in known]).duplicate == 3
+    totals = ledger.reports.totals()
+    assert (str(totals["other"].revenue), str(totals["mailer"].revenue)) == ("15.00", "0.00")
+    assert ledger.verify().ok
+
+
+def test_an_adjustment_that_finds_its_rate_and_its_entry_at_once_is_on_its_side(ledger: Ledger) -> None:
+    fix = replace(sale("fix", "2 EUR"), kind="adjustment", corrects="shop/a")
+    ledger.entries.record([fix])
+    ledger.entries.record([sale("a", "10 EUR", rate="1.5"), replace(fix, rate=Decimal("1.5"))])
+    totals = ledger.reports.totals()["mailer"]
+    assert (str(totals.revenue), totals.pending, totals.unconverted) == ("18.00", 0, 0)
+    assert ledger.verify().ok
+
+
 def test_a_rate_that_contradicts_the_stored_one_is_a_conflict(ledger: Ledger) -> None:
     ledger.entries.record([sale("a", "10 EUR", rate="1.50")])
     again = ledger.entries.record([sale("a", "10 EUR", rate="1.5"), sale("a", "10 EUR")])
