@@ -51,6 +51,7 @@ __all__ = [
     "settle",
     "spend",
     "spent",
+    "take_back",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -217,6 +218,11 @@ def spent(
     keys = run.keys(judge.day)
     used = read_usage(conn, keys)
     return judge.booked({key: (used[key][0] - micros, used[key][1]) for key in keys}, micros)
+
+
+def take_back(conn: Connection, run: RunRef, day: str, micros: int) -> None:
+    """Takes spending out of its day's windows, because it is booked, and so counted, on another day."""
+    _count(conn, run, day, spent=-micros)
 
 
 def read_usage(conn: Connection, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, text
 
 from nova.clock import from_us, to_us
 from nova.errors import LedgerConflict
+from nova.ledger.facts import check_name
 from nova.ledger.schema import claims
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ class Claim:
 
 
 def claim(conn: Connection, at: datetime, source: str, object: str, worker: str, run: str | None = None) -> bool:
-    """True when it is new. The first claim wins: the same worker again is no news, another one a LedgerConflict."""
+    """True when it is new. The first claim wins: the same worker again is no news, another one a LedgerConflict.
+
+    Raises UsageProblem for what no entry could be named by.
+    """
+    check_name("source", source)
+    check_name("id", object)
     found = get(conn, source, object)
     if found is None:
         values = {"source": source, "object": object, "worker": worker, "run": run, "by": "claim", "at_us": to_us(at)}

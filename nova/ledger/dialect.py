@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from nova.errors import ConfigInvalid, NovaError, Unreachable
+from nova.errors import ConfigInvalid, NovaError, Unreachable, UsageProblem
 
 WRITES = "nova_writes"  # the execution option of a connection whose transactions write
 _PRAGMAS = (
@@ -88,6 +88,8 @@ def driver_of(conn: Connection) -> sqlite3.Connection:
 def translated(error: BaseException, path: Path) -> BaseException:
     """The NovaError that says what a driver's error means to the operator; any other comes back as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, UnicodeEncodeError):
+        return UsageProblem("the text holds half a character (a lone surrogate)")
     if not isinstance(cause, sqlite3.Error):
         return error
     code = getattr(cause, "sqlite_errorcode", None) or 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Recorded", "StoredEntry",
-    "find_entries", "move", "owner_of", "record_entries",
+    "find_entries", "move", "owner_of", "record_entries", "word_on",
 ]  # fmt: skip
 
 _SHOWN = 5
@@ -74,8 +74,13 @@ def find_entries(conn: Connection, store: Store, keys: Iterable[tuple[str, str]]
 
 def owner_of(conn: Connection, stored: StoredEntry) -> str | None:
     """The worker an entry belongs to after every move of it."""
+    return word_on(conn, stored)[0]
+
+
+def word_on(conn: Connection, stored: StoredEntry) -> tuple[str | None, str | None]:
+    """The worker an entry belongs to now, and the model that said so."""
     moved = _moves(conn, stored.ref)
-    return moved[-1].worker if moved else stored.entry.worker
+    return (moved[-1].worker, moved[-1].model) if moved else (stored.entry.worker, stored.entry.model)
 
 
 def move(
@@ -211,6 +216,11 @@ class Entries:
             stored = _find(conn, store, ref)
             if amount.currency != stored.entry.amount.currency:
                 raise UsageProblem(f"{stored.ref} is in {stored.entry.amount.currency}: adjust it in that currency")
+            if stored.entry.source == MOVES:
+                raise UsageProblem(
+                    f"{stored.ref} moves an entry from one worker to another",
+                    hint=f"adjust {stored.entry.corrects} instead",
+                )
             if stored.side == PENDING:
                 raise UsageProblem(f"{stored.ref} corrects an entry that has not arrived: it cannot be adjusted yet")
             entry = Entry(

@@ -19,8 +19,8 @@ KINDS = (*REVENUE_SIGNS, "cost", "adjustment")
 MOVES = "reattribution"  # the source of the adjustments that move an entry from one worker to another
 _FROM = ":from"
 
-_EARLIEST_US = 946_684_800_000_000  # 2000-01-01
-_LATEST_US = 7_258_118_400_000_000  # 2200-01-01
+EARLIEST_US = 946_684_800_000_000  # 2000-01-01
+LATEST_US = 7_258_118_400_000_000  # 2200-01-01
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _LONGEST = {
     "worker": 64,
@@ -131,8 +131,8 @@ def fact_of(
         head = _head(source, kind, worker, currency, model)
     except TypeError:  # a list or an object where text belongs
         head = _head.__wrapped__(source, kind, worker, currency, model)
-    _check_name("id", id)
-    if not _EARLIEST_US <= at_us < _LATEST_US:
+    check_name("id", id)
+    if not EARLIEST_US <= at_us < LATEST_US:
         raise UsageProblem("the time must lie between 2000 and 2200")
     if not 0 < micros <= MAX_MICROS and (kind != "adjustment" or abs(micros) > MAX_MICROS):
         raise UsageProblem(
@@ -169,9 +169,9 @@ def _head(source: str, kind: str, worker: str | None, currency: str, model: str 
     """Checks what many entries have in common, and gives its part of the canonical text."""
     if kind not in KINDS:
         raise UsageProblem(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-    _check_name("source", source)
+    check_name("source", source)
     if worker is not None:
-        _check_name("worker", worker)
+        check_name("worker", worker)
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise UsageProblem(f"currency must be three capital letters such as USD, not {currency!r}")
     if model is not None:
@@ -212,7 +212,8 @@ def weight(source: str, id: str, kind: str) -> int:
     return -1 if source == MOVES and kind == "adjustment" and id.endswith(_FROM) else 1
 
 
-def _check_name(field: str, text: str) -> None:
+def check_name(field: str, text: str) -> None:
+    """`field` is worker, source or id. Raises UsageProblem for what cannot name one."""
     if isinstance(text, str) and _NAMES[field].fullmatch(text):
         return
     _check_text(field, text)

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from nova.clock import HOUR_US, from_us, to_us
-from nova.errors import NotFound
+from nova.errors import NotFound, NovaError
 from nova.ledger.accounts import book_run
 from nova.ledger.limits import RunRef
 from nova.ledger.run_records import (
@@ -112,7 +113,10 @@ def _end(
 
 
 def recover(conn: Connection, store: Store, dead: Collection[str]) -> Recovered:
-    """Ends what managers known to be dead left open as interrupted, at their last heartbeat. Again: nothing is left."""
+    """Ends what managers known to be dead left open as interrupted, at their last heartbeat. Again: nothing is left.
+
+    A run that cannot be ended stays open, is logged, and stands in no other's way.
+    """
     now = to_us(store.clock.now())
     beats = select(managers.c.id, managers.c.heartbeat_us).where(managers.c.id.in_(dead))
     last_seen: dict[str, int] = {row.id: row.heartbeat_us for row in conn.execute(beats)}
@@ -120,7 +124,12 @@ def recover(conn: Connection, store: Store, dead: Collection[str]) -> Recovered:
     charged = released = Money.zero(store.currency)
     for run, started in _left_open(conn, dead):
         at = from_us(max(started, min(now, last_seen.get(run.manager or "", now))))
-        ended = _end(conn, store, run, at, "interrupted", "its manager died", False)
+        try:
+            with conn.begin_nested():
+                ended = _end(conn, store, run, at, "interrupted", "its manager died", False)
+        except (NovaError, IntegrityError):
+            log.exception("run_not_recovered", extra={"action": "run_not_recovered", "run": run.run})
+            continue
         if ended is not None:
             found.append(RunRecord(run.run, run.worker, run.instance, from_us(started), at, "interrupted"))
             charged, released = charged + ended[0], released + ended[1]

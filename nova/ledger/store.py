@@ -74,7 +74,7 @@ class Store:
         try:
             with self._lock, self._engine.connect() as conn, conn.execution_options(**{WRITES: True}).begin():
                 return work(conn)
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeEncodeError) as error:
             raise translated(error, self.path) from error
 
     def submit(self, work: Callable[[Connection], Any]) -> None:
@@ -93,7 +93,7 @@ class Store:
         try:
             with self._engine.connect() as conn, conn.begin():
                 yield conn
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeEncodeError) as error:
             raise translated(error, self.path) from error
 
     def close(self, timeout_s: float = 10.0) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """`damage` is what the database says of itself, null when it finds its pages in order. `newest` is of any record."""
+    """`damage` is what the database says of itself, null where its pages are in order. `newest` is of any record."""
 
     schema: int
     damage: str | None

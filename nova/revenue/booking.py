@@ -15,9 +15,9 @@ from sqlalchemy import Connection, select
 
 from nova.ledger import claims
 from nova.ledger.claims import Claim
-from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries
+from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries, word_on
 from nova.ledger.schema import entries
-from nova.revenue.resolve import Attribution, resolve
+from nova.revenue.resolve import CLAIM, MANUAL, Attribution, resolve
 from platforms.base import PlatformEvent, Tag
 
 if TYPE_CHECKING:
@@ -75,13 +75,19 @@ def known_ids(conn: Connection, store: Store, source: str, events: Iterable[Plat
 
 
 def late_claims(conn: Connection, store: Store, source: str, said: Iterable[Claim]) -> int:
-    """Moves what was booked before its claim was made. Returns how many entries moved."""
+    """Moves what was booked before its claim was made. Returns how many entries moved.
+
+    A payment given by an earlier claim, on another of its ids, or by a person stays where it is.
+    """
     by_object: dict[str, list[Claim]] = defaultdict(list)
     for one in said:
         by_object[one.object].append(one)
     moved = 0
     for object, stored in _of_objects(conn, store, source, by_object).items():
-        moved += _moved(conn, store, stored, resolve(by_object[object], None, None))
+        whose = resolve(by_object[object], None, None)
+        if whose.model == CLAIM and any(word_on(conn, one)[1] in (CLAIM, MANUAL) for one in stored):
+            continue
+        moved += _moved(conn, store, stored, whose)
     return moved
 
 

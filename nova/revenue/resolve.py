@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from nova.ledger.claims import Claim
 from platforms.base import Tag
 
+CLAIM, MANUAL = "claim", "manual"  # the models of a firm word
 _NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,64}")
 
 
@@ -34,9 +35,9 @@ def resolve(claims: Iterable[Claim], owner: Attribution | None, tag: Tag | None)
     """`owner` is whose the payment's entries in the ledger are."""
     said = min(claims, key=lambda one: (one.by == "claim", one.at, one.object), default=None)
     if said is not None and said.by == "claim":
-        return Attribution(said.worker, "claim", f"claim of {said.object}", said.run, firm=True)
+        return Attribution(said.worker, CLAIM, f"claim of {said.object}", said.run, firm=True)
     if said is not None:
-        return Attribution(said.worker, "manual", f"by {said.by}", firm=True)
+        return Attribution(said.worker, MANUAL, f"by {said.by}", firm=True)
     if owner is not None and owner.worker is not None:
         return owner
     name = None if tag is None else tag.worker.strip()

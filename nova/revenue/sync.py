@@ -151,9 +151,10 @@ class _Source:
         return report
 
     def _reach(self, cursor: Cursor, since: datetime | None) -> _Reach:
+        now = self._store.clock.now()
         if since is None and cursor.covered_at is not None:
-            since = cursor.covered_at - self._overlap
-        return _Reach(since, self._store.clock.now())
+            since = min(cursor.covered_at, now) - self._overlap
+        return _Reach(since, now)
 
     def _read(self, reader: EventReader, reach: _Reach) -> None:
         for page in self._pages(reader, reach):
@@ -204,10 +205,13 @@ class _Source:
 
 
 def _covered(before: Cursor, reach: _Reach) -> datetime:
-    """Everything up to here is known: not beyond a gap that a later `--since` left open."""
+    """Everything up to here is known: not beyond a gap that a later `--since` left open.
+
+    It goes back where the clock was ahead before: what was covered then had not happened yet.
+    """
     if before.covered_at is not None and reach.since is not None and reach.since > before.covered_at:
         return before.covered_at
-    return reach.started if before.covered_at is None else max(before.covered_at, reach.started)
+    return reach.started
 
 
 def _written(reach: _Reach, after: str) -> str:

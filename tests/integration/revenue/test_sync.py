@@ -280,6 +280,31 @@ def test_a_late_claim_of_what_is_older_than_the_overlap_moves_it_too(
     assert by_worker(nova) == {"claimer": "19.12"}
 
 
+@pytest.mark.parametrize(("first_by", "then_by"), [("intent", "charge"), ("charge", "intent")])
+def test_a_later_claim_on_another_id_of_the_payment_takes_it_from_nobody(
+    nova: Nova, store: Storefront, clock: ManualClock, first_by: str, then_by: str
+) -> None:
+    sale = store.sell("20.00")
+    nova.ledger.claims.claim("stripe", getattr(sale, first_by), "first")
+    sync(nova)
+    clock.advance(30 * 86400)
+    sync(nova)
+    nova.ledger.claims.claim("stripe", getattr(sale, then_by), "second")
+    assert first(sync(nova))["reattributed"] == 0
+    assert by_worker(nova) == {"first": "19.12"}
+
+
+def test_a_late_claim_does_not_hold_against_a_persons_word(nova: Nova, store: Storefront, clock: ManualClock) -> None:
+    sale = store.sell("20.00")
+    sync(nova)
+    attribute(nova, sale.transaction, "chosen", by="dana")
+    clock.advance(30 * 86400)
+    sync(nova)
+    nova.ledger.claims.claim("stripe", sale.charge, "other")
+    sync(nova)
+    assert by_worker(nova) == {"chosen": "19.12"}
+
+
 def test_what_follows_a_sale_belongs_to_its_worker(nova: Nova, store: Storefront, clock: ManualClock) -> None:
     sale = store.sell("20.00", worker="mailer")
     sync(nova)
@@ -329,6 +354,19 @@ def test_a_later_beginning_leaves_no_gap_behind(nova: Nova, store: Storefront, c
     sync(nova)
     assert by_worker(nova) == {"mailer": "0.67"}
     assert nova.ledger.cursors.get("stripe").covered_at == clock.now()
+
+
+def test_a_sync_while_the_clock_was_ahead_leaves_no_gap(nova: Nova, store: Storefront, clock: ManualClock) -> None:
+    clock.advance(60 * 86400)
+    sync(nova)
+    clock.advance(-60 * 86400)
+    sync(nova)
+    assert nova.ledger.cursors.get("stripe").covered_at == clock.now()
+    clock.advance(10 * 86400)
+    store.sell("20.00", worker="mailer")
+    clock.advance(10 * 86400)
+    sync(nova)
+    assert by_worker(nova) == {"mailer": "19.12"}
 
 
 def test_what_takes_back_something_older_than_the_beginning_still_counts(

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from nova.clock import ManualClock
-from nova.errors import LedgerConflict
+from nova.errors import LedgerConflict, UsageProblem
 from nova.ledger.claims import Claim, Claims
 from nova.ledger.store import Store
 
@@ -60,3 +60,10 @@ def test_many_objects_are_looked_up_at_once(claims: Claims) -> None:
     found = claims.of_objects("stripe", (f"pi_{number}" for number in range(1200)))
     assert set(found) == {"pi_0", "pi_1", "pi_2"}
     assert claims.get("stripe", "pi_9") is None
+
+
+@pytest.mark.parametrize(("source", "object"), [("stripe", ""), ("", "pi_1"), ("a/b", "pi_1"), ("stripe", "x" * 256)])
+def test_what_no_entry_could_be_named_by_is_not_claimed(claims: Claims, source: str, object: str) -> None:
+    with pytest.raises(UsageProblem):
+        claims.claim(source, object, "mailer")
+    assert claims.get(source, object) is None

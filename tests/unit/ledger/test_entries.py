@@ -53,6 +53,14 @@ def test_a_key_that_comes_twice_in_one_batch_keeps_the_first(ledger: Ledger) -> 
     assert net(ledger) == "1.00"
 
 
+def test_an_adjustment_keeps_its_side_when_its_key_comes_again_as_a_sale(ledger: Ledger) -> None:
+    bill = sale("bill", "4", kind="cost")
+    recorded = ledger.entries.record([bill, adjustment("fix", "-1", "bill"), sale("fix", "1")])
+    assert (recorded.new, [conflict.id for conflict in recorded.conflicts]) == (2, ["fix"])
+    assert str(ledger.reports.totals()["mailer"].cost) == "3.00"
+    assert ledger.verify().ok
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -145,6 +153,24 @@ def test_moving_an_entry_moves_its_corrections_and_its_count_and_repeats_harmles
     assert (net(ledger, "other"), net(ledger, "mailer"), net(ledger, None)) == ("0.00", "0.00", "19.00")
     assert ledger.reports.totals()[None].entries == 3
     assert ledger.verify().ok
+
+
+def test_a_move_is_not_adjusted_but_what_it_moves(ledger: Ledger) -> None:
+    ledger.entries.record([sale("a")])
+    ledger.entries.reattribute([ledger.entries.find("a")], "other", model="manual", evidence=None, by="ann")
+    with ledger.read() as conn:
+        move = conn.exec_driver_sql("SELECT id FROM entries WHERE id LIKE '%:to'").scalar_one()
+    with pytest.raises(UsageProblem, match="moves an entry") as refused:
+        ledger.entries.adjust(move, Money.parse("1", "USD"), "n", "ann")
+    assert refused.value.hint == "adjust shop/a instead"
+
+
+@pytest.mark.parametrize("ref", ["\udcff", "shop/\udcff"])
+def test_a_name_that_is_no_text_is_a_problem_of_usage(ledger: Ledger, ref: str) -> None:
+    with pytest.raises(UsageProblem, match="half a character"):
+        ledger.entries.find(ref)
+    with pytest.raises(UsageProblem, match="half a character"):
+        ledger.claims.claim("stripe", ref.removeprefix("shop/"), "mailer")
 
 
 def test_an_entry_is_found_by_its_id_alone_when_only_one_source_has_it(ledger: Ledger) -> None:

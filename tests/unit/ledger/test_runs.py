@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 
 from nova.clock import HOUR_US, ManualClock
-from nova.errors import NotFound
+from nova.errors import NotFound, UsageProblem
+from nova.ledger.accounts import book_run
 from nova.ledger.budgets import Budgets, RunRef, Usage
 from nova.ledger.entries import Entries, Entry
 from nova.ledger.instances import Instances, ManagerRecord
@@ -16,6 +17,7 @@ from nova.ledger.runs import ImportedRuns, RunRecord, Runs, RunSums, import_runs
 from nova.ledger.schema import budget_usage, entries, reservations, run_accounts, run_rollups, run_totals
 from nova.ledger.schema import runs as table
 from nova.ledger.store import Store
+from nova.ledger.verify import verify
 from nova.money import Money
 
 
@@ -205,6 +207,47 @@ def test_money_of_a_run_whose_record_was_lost_is_recovered_too(
     assert sorted(run.id for run in runs.recover(["m1"]).runs) == ["r1", "r2"]
     assert costs(store) == {"r1:2026-11-21": 500_000, "r2:2026-11-21": 1_000_000}
     assert runs.get("r2").status == "interrupted" and left_over(store) == 0
+
+
+def test_what_a_run_spent_beyond_one_entry_or_before_the_clock_was_set_is_booked_too(
+    store: Store, runs: Runs, budgets: Budgets, clock: ManualClock
+) -> None:
+    now = clock.now()
+    budgets.spent(ref("plain"), usd("1"))
+    budgets.spent(ref("rich"), usd("100000000000"))
+    budgets.spent(ref("rich"), usd("5"))
+    clock.set(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    runs.started(ref("early"), clock.now())
+    budgets.spent(ref("early"), usd("2"))
+    clock.set(now)
+    assert sorted(run.id for run in runs.recover(["m1"]).runs) == ["early", "plain", "rich"]
+    assert costs(store) == {
+        "early:1970-01-01": 2_000_000,
+        "plain:2026-11-21": 1_000_000,
+        "rich:2026-11-21": 10**17,
+        "rich:2026-11-21:2": 5_000_000,
+    }
+    assert budgets.usage("fleet", "day", datetime(2000, 1, 1, tzinfo=UTC)).spent == usd("2")
+    assert verify(store).ok and left_over(store) == 0
+
+
+def test_a_run_that_cannot_be_ended_stands_in_no_others_way(
+    store: Store, runs: Runs, budgets: Budgets, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "broken", "c"):
+        budgets.spend(ref(name), usd("1"))
+
+    def refusing(conn: Connection, store: Store, run: str) -> tuple[Money, Money]:
+        if run == "broken":
+            raise UsageProblem("refused")
+        return book_run(conn, store, run)
+
+    monkeypatch.setattr("nova.ledger.runs.book_run", refusing)
+    assert sorted(run.id for run in runs.recover(["m1"]).runs) == ["a", "c"]
+    assert [record.message for record in caplog.records] == ["run_not_recovered"]
+    assert verify(store).ok and budgets.usage("fleet", "day").spent == usd("3")
+    monkeypatch.undo()
+    assert [run.id for run in runs.recover(["m1"]).runs] == ["broken"]
 
 
 def test_nobody_dead_is_nothing_to_recover(runs: Runs, clock: ManualClock) -> None:
