@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from nova.clock import to_us
 from nova.errors import UsageProblem
-from nova.money import MAX_MICROS, MICROS, Money
+from nova.money import MAX_MICROS, MICROS
 
 _DELIMITERS = (",", ";", "\t", "|")
 _PLAIN = re.compile(r"([+-]?)(\d{1,12})(?:\.(\d{1,6}))?", re.ASCII)
@@ -107,18 +107,28 @@ def read_rows(lines: Lines, columns: Columns, reporting: str, zone: ZoneInfo) ->
         raise UsageProblem("the file is empty", hint="it needs a head line with the names of the columns")
     head, delimiter = _head(head_line, columns)
     parse = _Parser(head, columns, reporting, zone)
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)  # else a quote left open swallows the rows behind it
     while True:
         line = lines.count + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield Rejected(line, f"unreadable ({error}), perhaps a quote is not closed; nothing after it was read")
+            goes_on = "expected after" in str(error)
+            yield Rejected(line, _unreadable(error, line, lines.count, goes_on=goes_on))
+            if goes_on:
+                continue
             return
         if cells is None:
             return
         if any(cells):
             yield _row(parse, cells, line, lines)
+
+
+def _unreadable(error: csv.Error, first: int, last: int, *, goes_on: bool) -> str:
+    """Also which lines were lost with it, where an open quote made one row of them."""
+    if not goes_on:
+        return f"unreadable ({error}), perhaps a quote is not closed; nothing after it was read"
+    return f"unreadable ({error})" + (f"; the lines to {last} are lost in its quotes" if last > first else "")
 
 
 def _row(parse: _Parser, cells: list[str], line: int, lines: Lines) -> Sale | Rejected:
@@ -263,18 +273,3 @@ def _instants(date_format: str | None, zone: ZoneInfo) -> Callable[[str], int]:
 
 def _advice(text: str, date_format: str | None) -> str:
     return "; say how with --date-format" if date_format is None and text else ""
-
-
-def gross_of(sums: dict[str, int], rates: dict[str, str], reporting: str) -> tuple[Money, list[Money]]:
-    """The sum in the reporting currency, and what has no rate."""
-    from decimal import Decimal
-
-    total, waiting = Money.zero(reporting), []
-    for code, micros in sorted(sums.items()):
-        if code == reporting:
-            total += Money(micros, code)
-        elif code in rates:
-            total += Money(micros, code).converted(Decimal(rates[code]), reporting)
-        else:
-            waiting.append(Money(micros, code))
-    return total, waiting

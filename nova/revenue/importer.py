@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nova.errors import NotFound, UsageProblem
 from nova.ledger.booking import Recorded, record_facts
-from nova.ledger.conversion import by_currency
+from nova.ledger.conversion import by_currency, converted
 from nova.ledger.dialect import expect_bulk, expect_single_writes
 from nova.ledger.facts import Fact, fact_of
-from nova.revenue.csv_rows import Columns, Lines, Rejected, Sale, gross_of, read_rows
+from nova.money import Money
+from nova.revenue.csv_rows import Columns, Lines, Rejected, Sale, read_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,6 +32,18 @@ class _Undone(Exception):
     """Ends the transaction of a strict import that must book nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    reporting: str
+    known: Mapping[str, str]
+
+    def booked(self, micros: int, currency: str) -> int | None:
+        """Each row converted by itself, as the ledger does it. Raises UsageProblem for more than it keeps."""
+        if currency == self.reporting:
+            return micros
+        return converted(micros, currency, self.known.get(currency), self.reporting)
+
+
 @dataclass(slots=True)
 class _Tally:
     rows: int = 0
@@ -38,14 +51,15 @@ class _Tally:
     duplicate: int = 0
     rejections: int = 0
     rejected: list[Rejected] = field(default_factory=list)
-    gross: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    gross: int = 0
+    waiting: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def reject(self, line: int, reason: str) -> None:
         self.rejections += 1
         if len(self.rejected) < MOST_REASONS:
             self.rejected.append(Rejected(line, reason))
 
-    def landed(self, batch: Sequence[tuple[int, Fact]], recorded: Recorded) -> None:
+    def landed(self, batch: Sequence[tuple[int, Fact]], recorded: Recorded, rates: _Rates) -> None:
         refused = {conflict.index for conflict in recorded.conflicts}
         for conflict in recorded.conflicts:
             self.reject(batch[conflict.index][0], conflict.message)
@@ -53,7 +67,11 @@ class _Tally:
         self.duplicate += recorded.duplicate
         for index, (_, fact) in enumerate(batch):
             if fact.kind == "revenue" and index not in refused:
-                self.gross[fact.currency] += fact.micros
+                booked = rates.booked(fact.micros, fact.currency)
+                if booked is None:
+                    self.waiting[fact.currency] += fact.micros
+                else:
+                    self.gross += booked
 
 
 def import_csv(
@@ -79,7 +97,9 @@ def import_csv(
     """
     columns = Columns(at_column, amount_column, id_column, worker_column, currency, date_format)
     store = nova.ledger.store
-    make = _Facts(source, worker, None if worker_column is None else f"column {worker_column}", store.currency)
+    with store.read() as conn:
+        rates = _Rates(store.currency, by_currency(conn))
+    make = _Facts(source, worker, None if worker_column is None else f"column {worker_column}", rates)
 
     def rows() -> Iterator[tuple[int, Fact | str]]:
         with _opened(file) as raw:
@@ -90,22 +110,22 @@ def import_csv(
                     lines.tell()
             lines.tell()
 
-    tally = _strictly(store, rows) if strict else _loosely(store, rows())
-    return _document(nova, source, tally, strict=strict)
+    tally = _strictly(store, rows, rates) if strict else _loosely(store, rows(), rates)
+    return _document(source, store.currency, tally, strict=strict)
 
 
-def _loosely(store: Store, rows: Iterable[tuple[int, Fact | str]]) -> _Tally:
+def _loosely(store: Store, rows: Iterable[tuple[int, Fact | str]], rates: _Rates) -> _Tally:
     """A transaction for every few thousand rows."""
     tally = _Tally()
     try:
         for batch in _batches(rows, tally):
-            tally.landed(batch, store.apply(partial(_record, store, batch)))
+            tally.landed(batch, store.apply(partial(_record, store, batch)), rates)
     finally:
         store.apply(expect_single_writes)
     return tally
 
 
-def _strictly(store: Store, rows: Callable[[], Iterable[tuple[int, Fact | str]]]) -> _Tally:
+def _strictly(store: Store, rows: Callable[[], Iterable[tuple[int, Fact | str]]], rates: _Rates) -> _Tally:
     """Reads everything first and then books it in one transaction, or nothing."""
     checked = _Tally()
     for _ in _batches(rows(), checked):
@@ -116,7 +136,7 @@ def _strictly(store: Store, rows: Callable[[], Iterable[tuple[int, Fact | str]]]
 
     def work(conn: Connection) -> None:
         for batch in _batches(rows(), tally):
-            tally.landed(batch, _record(store, batch, conn))
+            tally.landed(batch, _record(store, batch, conn), rates)
         if tally.rejected:
             raise _Undone
 
@@ -153,8 +173,8 @@ def _record(store: Store, batch: Sequence[tuple[int, Fact]], conn: Connection) -
 class _Facts:
     """Makes a fact of a row, or says why it is none."""
 
-    def __init__(self, source: str, worker: str | None, column: str | None, reporting: str) -> None:
-        self._source, self._worker, self._column, self._reporting = source, worker, column, reporting
+    def __init__(self, source: str, worker: str | None, column: str | None, rates: _Rates) -> None:
+        self._source, self._worker, self._column, self._rates = source, worker, column, rates
 
     def __call__(self, row: Sale | Rejected) -> tuple[int, Fact | str]:
         if isinstance(row, Rejected):
@@ -163,9 +183,10 @@ class _Facts:
         evidence = None if worker is None else self._column if row.worker is not None else "option worker"
         kind, micros = ("revenue", row.micros) if row.micros > 0 else ("refund", -row.micros)
         try:
+            self._rates.booked(micros, row.currency)
             return row.line, fact_of(
                 self._source, row.id, kind, worker, None, micros, row.currency, None, row.at_us,
-                None if worker is None else MODEL, evidence, None, None, None, self._reporting,
+                None if worker is None else MODEL, evidence, None, None, None, self._rates.reporting,
             )  # fmt: skip
         except UsageProblem as problem:
             return row.line, problem.message
@@ -180,13 +201,11 @@ def _opened(file: Path) -> Any:
         raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _document(nova: Office, source: str, tally: _Tally, *, strict: bool) -> dict[str, Any]:
-    store = nova.ledger.store
-    with store.read() as conn:
-        gross, waiting = gross_of(tally.gross, by_currency(conn), store.currency)
+def _document(source: str, currency: str, tally: _Tally, *, strict: bool) -> dict[str, Any]:
+    waiting = [Money(micros, code) for code, micros in sorted(tally.waiting.items())]
     return {
         "source": source,
-        "currency": store.currency,
+        "currency": currency,
         "rows": tally.rows,
         "new": tally.new,
         "duplicate": tally.duplicate,
@@ -194,7 +213,7 @@ def _document(nova: Office, source: str, tally: _Tally, *, strict: bool) -> dict
             {"line": one.line, "reason": one.reason} for one in sorted(tally.rejected, key=lambda one: one.line)
         ],
         "rejections": tally.rejections,
-        "gross": str(gross),
+        "gross": str(Money(tally.gross, currency)),
         "unconverted": [{"currency": money.currency, "amount": str(money)} for money in waiting],
         "booked": not (strict and tally.rejected),
     }

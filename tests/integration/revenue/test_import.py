@@ -117,6 +117,23 @@ def test_other_currencies_are_converted_or_wait(nova: Nova, tmp_path: Path) -> N
     assert total(nova) == 23
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_row_too_large_at_its_rate_is_refused_by_line(nova: Nova, tmp_path: Path, strict: bool) -> None:
+    nova.ledger.rates.set("IDR", Decimal("1000"), "dana")
+    rows = ["1,2026-03-01,1.00,mail", "2,2026-03-02,999999999 IDR,mail", "3,2026-03-02,2.00,mail"]
+    document = import_csv(nova, write(tmp_path / "sales.csv", rows), **WITH_IDS, strict=strict)
+    ((line, reason),) = [(one["line"], one["reason"]) for one in document["rejected"]]
+    assert line == 3 and "larger than nova keeps" in reason
+    assert total(nova) == (0 if strict else 3)
+
+
+def test_gross_is_what_the_ledger_booked_to_the_millionth(nova: Nova, tmp_path: Path) -> None:
+    nova.ledger.rates.set("EUR", Decimal("1.0000005"), "dana")
+    rows = [f"{n},2026-03-01,1.00 EUR,mail" for n in range(1, 9)]
+    document = import_csv(nova, write(tmp_path / "sales.csv", rows), **WITH_IDS)
+    assert Decimal(document["gross"]) == total(nova)
+
+
 def test_progress_is_told_in_bytes(nova: Nova, tmp_path: Path) -> None:
     file = write(tmp_path / "sales.csv", sales(25_000))
     told: list[int] = []

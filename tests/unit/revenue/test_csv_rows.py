@@ -177,3 +177,15 @@ def test_rows_without_an_id_are_told_apart_by_their_number() -> None:
     assert ids == [row.id for row in rows(text, columns) if isinstance(row, Sale)]
     swapped = "day,paid\n2026-03-01,2\n2026-03-01,1\n2026-03-01,1\n"
     assert sorted(ids) == sorted(row.id for row in rows(swapped, columns) if isinstance(row, Sale))
+
+
+def test_an_open_quote_does_not_swallow_the_rows_behind_it() -> None:
+    columns = Columns("day", "paid", "id")
+    found = rows('id,day,paid,note\na,2026-01-01,5,"19 inch\nb,2026-01-02,6,x\n', columns)
+    assert [(one.line, "quote is not closed" in one.reason) for one in found if isinstance(one, Rejected)] == [
+        (2, True)
+    ]
+    text = 'id,day,paid,note\na,2026-01-01,5,"19 inch\nb,2026-01-02,6,"20 inch\nc,2026-01-03,7,ok\n'
+    refused, good = rows(text, columns)
+    assert isinstance(refused, Rejected) and refused.line == 2 and "lines to 3 are lost" in refused.reason
+    assert isinstance(good, Sale) and (good.line, good.id) == (4, "c")
