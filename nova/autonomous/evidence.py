@@ -121,10 +121,10 @@ class SaleSize:
 class Evidence:
     """One deployment. What it means that a field is missing:
 
-    `earlier` holds only whole windows of fresh evidence that end where the one before starts, newest first;
-    `sale_size` is None where no sale was ever seen in the fleet; `replica_time` is how long replicas ran within the
-    window, summed over them; `budget_left` is the least that any day budget over it leaves at the present pace, and
-    `budget_scope` says whose it is.
+    `earlier` holds windows of fresh evidence before this one, newest first, without the time paused for ROI;
+    `sale_size` is None where no sale was ever seen in the fleet; `replica_time` is how long replicas were declared to
+    run within the window, summed over them; `budget_left` is the least that any day budget over it leaves at the
+    present pace, and `budget_scope` says whose it is.
     """
 
     worker: str

@@ -24,6 +24,7 @@ from nova.autonomous.evidence import Change, Evidence, SaleSize, StepEvidence, W
 from nova.autonomous.figures import largest_sales, read_windows
 from nova.autonomous.interval import outlier_hides_more
 from nova.autonomous.policy import Policy
+from nova.autonomous.served import Turn, read_turns, served_us
 from nova.autonomous.spans import Span, floor_hour
 from nova.clock import HOUR_US, from_us, to_us
 from nova.money import Money
@@ -78,8 +79,13 @@ def gather(
             _Look(one, lives.get(one.name) or Life(), syncs, deeds.get(one.name, NO_DEEDS), policy, now)
             for one in deployments
         ]
-        windows = read_windows(conn, [look.span() for look in looks], currency)
-        seen = [look.evidence(window, sizes[look.name]) for look, window in zip(looks, windows, strict=True)]
+        spans = [look.span() for look in looks]
+        windows = read_windows(conn, spans, currency)
+        turns = read_turns(conn, min((span.start_us for span in spans), default=0))
+        seen = [
+            look.evidence(window, sizes[look.name], turns.get(look.name, ()))
+            for look, window in zip(looks, windows, strict=True)
+        ]
         seen = _with_steps(conn, looks, seen, currency)
         seen = _with_earlier_windows(conn, looks, seen, currency)
         seen = _with_outliers(conn, looks, seen)
@@ -187,7 +193,7 @@ class _Look:
     def _begun_us(self) -> int:
         return max(self.fresh_us(), self._born_us())
 
-    def evidence(self, window: Window, size: SaleSize | None) -> Evidence:
+    def evidence(self, window: Window, size: SaleSize | None, turns: Sequence[Turn]) -> Evidence:
         one, life = self.deployment, self.life
         unbooked = life.unbooked_between(to_us(window.start), to_us(window.end))
         if unbooked:
@@ -199,7 +205,7 @@ class _Look:
             replicas=one.replicas,
             max_replicas=one.max_replicas,
             window=window,
-            replica_time=self._replica_time(window),
+            replica_time=self._replica_time(window, turns),
             budget_left=Money.zero(self.policy.currency),
             pause_reason=one.pause_reason,
             state_since=one.state_since,
@@ -212,14 +218,14 @@ class _Look:
             probing_since=self.probing_since(),
         )
 
-    def _replica_time(self, window: Window) -> timedelta:
-        """Replicas times the time since the first sign of life; before the last step its replicas were others."""
-        start = max(window.start, min(from_us(self._begun_us()), window.end))
-        step, replicas = self.deployment.last_step, max(self.deployment.replicas, 1)
-        if step is None or step.at <= start:
-            return replicas * (window.end - start)
-        changed = min(step.at, window.end)
-        return max(step.from_replicas, 1) * (changed - start) + replicas * (window.end - changed)
+    def _replica_time(self, window: Window, turns: Sequence[Turn]) -> timedelta:
+        """Since the first sign of life. Where none ran and something was spent all the same, as if all had."""
+        one, step, end = self.deployment, self.deployment.last_step, to_us(window.end)
+        start, replicas = max(to_us(window.start), min(self._begun_us(), end)), max(one.replicas, 1)
+        if step is not None:
+            turns = (*turns, Turn(to_us(step.at), step.from_replicas))
+        runs = one.state in ("active", "cooling_down") or one.pause_reason == "budget"
+        return (served_us(turns, replicas, runs, start, end) or replicas * (end - start)) * _US
 
 
 def _with_steps(conn: Any, looks: list[_Look], seen: list[Evidence], currency: str) -> list[Evidence]:

@@ -12,6 +12,7 @@ from nova.autonomous.office import policy_of
 from nova.fleet.documents import BudgetLimit, Step
 from nova.ledger.decisions import DecisionRecord
 from nova.money import Money
+from workers import deployments as services
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -256,8 +257,45 @@ def test_what_a_living_run_spent_after_the_window_does_not_count(office: Any, no
     assert seen(office, now).window.cost.micros == 0
 
 
-def engine_did(office: Any, kind: str, at: datetime) -> None:
-    made = DecisionRecord(f"d-{kind}", at, "poor", kind, "executed", kind, "because", "engine", kind)
+def spend_a_day(office: Any, now: datetime) -> float:
+    return float(seen(office, now).spend_per_replica_day.to_decimal())
+
+
+def test_replicas_that_a_person_added_do_not_make_the_others_cheap(office: Any, now: datetime) -> None:
+    office.deploy("mailer")
+    office.history("mailer", cost="1.00", revenue="0", runs=168)
+    services.scale(office, "mailer", replicas=3, by="dana")
+    declared = {"department": "research", "agent": "shell", "name": "mailer", "config": {"command": "true"}}
+    services.declare(office, **declared, replicas=8, by="dana")
+    assert office.fleet.get("mailer").replicas == 8
+    assert spend_a_day(office, now) == pytest.approx(24, rel=0.01)
+
+
+def test_steps_before_the_last_one_count_too(office: Any, now: datetime) -> None:
+    office.deploy("mailer")
+    at = now - 2 * DAY
+    office.history("mailer", cost="1.00", revenue="0", runs=120, end=at)
+    engine_did(office, "scale_up", at, worker="mailer", from_replicas=1)
+    office.history("mailer", cost="2.00", revenue="0", runs=24, end=at + DAY)
+    office.fleet.scale("mailer", 4, step=Step(at + DAY, 2, 4, "d-2"))
+    office.history("mailer", cost="4.00", revenue="0", runs=24, end=now)
+    assert spend_a_day(office, now) == pytest.approx(24, rel=0.01)
+
+
+def test_time_that_a_person_paused_it_is_not_served(office: Any, now: datetime) -> None:
+    office.deploy("mailer")
+    office.history("mailer", cost="1.00", revenue="0", runs=24, end=now - 6 * DAY)
+    office.clock.set(now - 6 * DAY)
+    services.pause(office, "mailer", by="dana")
+    office.clock.set(now - DAY)
+    services.resume(office, "mailer", by="dana")
+    office.clock.set(now)
+    office.history("mailer", cost="1.00", revenue="0", runs=24, end=now)
+    assert spend_a_day(office, now) == pytest.approx(24, rel=0.02)
+
+
+def engine_did(office: Any, kind: str, at: datetime, worker: str = "poor", **body: Any) -> None:
+    made = DecisionRecord(f"d-{kind}", at, worker, kind, "executed", kind, "because", "engine", kind, body=body)
     office.ledger.decisions.add([made])
 
 
