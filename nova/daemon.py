@@ -94,9 +94,8 @@ def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> Wo
 
 
 def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
-    from workers.agents.registry import resolver
-
     from nova.money import Money
+    from workers.agents.registry import resolver
     from workers.enforcement import CrashPolicy
     from workers.manager import ManagerSettings
 
@@ -118,20 +117,49 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
 
 def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
     """The sync of the platforms that have a key, and the autonomous cycle where it was asked for."""
+    from platforms.registry import configured_revenue
     from workers.housekeeping import PeriodicTask
 
     tasks = []
-    if nova.settings.stripe_api_key is not None:
-        tasks.append(PeriodicTask("sync", SYNC_EVERY_S, lambda: _sync(nova), first_s=2.0))
+    if configured_revenue(nova.settings):
+        tasks.append(PeriodicTask("sync", SYNC_EVERY_S, RevenueSync(nova), first_s=2.0))
     if autonomous_s is not None:
         tasks.append(PeriodicTask("cycle", autonomous_s, lambda: _cycle(nova), first_s=min(5.0, autonomous_s)))
     return tasks
 
 
-def _sync(nova: Nova) -> None:
-    from nova.revenue.sync import sync_all
+class RevenueSync:
+    """A sync, and a word to people when what is known of revenue becomes stale, whether or not a cycle looks at it."""
 
-    sync_all(nova)
+    def __init__(self, nova: Nova) -> None:
+        self._nova = nova
+        self._stale: tuple[str, ...] = ()
+
+    def __call__(self) -> None:
+        from nova.revenue.sync import sync_all
+
+        why = "its platform has not answered for a while"
+        try:
+            sync_all(self._nova)
+        except NovaError as problem:
+            why = problem.message
+            raise
+        finally:
+            self._tell(why)
+
+    def _tell(self, why: str) -> None:
+        from nova.autonomous.background import read_syncs
+        from platforms.registry import configured_revenue
+
+        nova = self._nova
+        sources = frozenset(configured_revenue(nova.settings))
+        with nova.ledger.read() as conn:
+            syncs = read_syncs(conn, sources)
+        stale = syncs.stale(sources, nova.policy(), nova.clock.now())
+        if stale and stale != self._stale:
+            body = f"{why}\nDecisions that need it wait until `nova revenue sync` succeeds."
+            nova.alerts.send("revenue_stale", f"revenue is stale: {', '.join(stale)}", body)
+        self._stale = stale
 
 
 def _cycle(nova: Nova) -> None:

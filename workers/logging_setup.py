@@ -11,6 +11,7 @@ from pathlib import Path
 
 MAX_BYTES = 10_000_000
 PIECES = 3
+_CHATTY = ("stripe", "httpx", "httpcore", "urllib3")  # a line or more for every request
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "action"}
 
 
@@ -48,5 +49,7 @@ def configure(level: str, style: str, path: Path | None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING) if root.level > logging.DEBUG else root.level)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a full disk must not make every event a traceback
