@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ _PRAGMAS = (
 _SINGLE = ("PRAGMA cache_size=-16000", "PRAGMA wal_autocheckpoint=4000")
 # With random keys every batch touches most pages of an index: fewer and larger steps write each of them less often.
 _BULK = ("PRAGMA cache_size=-64000", "PRAGMA wal_autocheckpoint=20000")
+_TURN_MS = 1
 _LITTLE_SPACE = 256 * 1024
 
 
@@ -52,7 +55,7 @@ def make_engine(path: Path, busy_timeout_s: float) -> Engine:
         max_overflow=20,
     )
     event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", partial(_begin, busy_timeout_s))
     return engine
 
 
@@ -62,10 +65,35 @@ def _set_up(driver: sqlite3.Connection, _record: object) -> None:
         driver.execute(pragma)
 
 
-def _begin(conn: Connection) -> None:
+def _begin(busy_timeout_s: float, conn: Connection) -> None:
     # A transaction that turns to writing later can fail with "locked" whatever the timeout: writers lock at once.
-    writes = conn.get_execution_options().get(WRITES)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not conn.get_execution_options().get(WRITES):
+        conn.exec_driver_sql("BEGIN")
+        return
+    driver = driver_of(conn)
+    driver.execute(f"PRAGMA busy_timeout={_TURN_MS}")
+    try:
+        if not _locked(driver, time.monotonic() + busy_timeout_s):
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
+
+
+def _locked(driver: sqlite3.Connection, until: float) -> bool:
+    """Takes the writers' lock; False when it could not be had in time.
+
+    SQLite looks for it at longer and longer intervals, so that one busy writer keeps the others out for seconds. Many
+    short waits give each its turn.
+    """
+    while time.monotonic() < until:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                return False
+        else:
+            return True
+    return False
 
 
 def expect_bulk(conn: Connection) -> None:

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -166,6 +167,34 @@ def test_a_locked_ledger_is_unreachable_after_its_timeout(tmp_path: Path, mode: 
     assert keys(store) == {"b"}
     store.close()
     other.close()
+
+
+HOG = """
+import sqlite3, sys, time
+other = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+while True:
+    other.execute("BEGIN IMMEDIATE")
+    print("x", flush=True)
+    time.sleep(0.003)
+    other.execute("COMMIT")
+"""
+
+
+def test_a_busy_writer_lets_others_have_their_turn(tmp_path: Path) -> None:
+    store = opened(tmp_path / "ledger.db")
+    with subprocess.Popen([sys.executable, "-c", HOG, str(store.path)], stdout=subprocess.PIPE) as hog:
+        try:
+            assert hog.stdout is not None and hog.stdout.readline()
+            waits = []
+            for number in range(2):
+                began = time.monotonic()
+                store.apply(put(f"{number}"))
+                waits.append(time.monotonic() - began)
+        finally:
+            hog.kill()
+    assert sum(waits) < 15, waits  # SQLite's own way of waiting gives up after half a minute
+    assert len(keys(store)) == 2
+    store.close()
 
 
 def test_what_was_submitted_outlives_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
