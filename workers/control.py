@@ -209,6 +209,8 @@ def _answer(process: subprocess.Popen[bytes], read: int, timeout_s: float, setti
     if "error" in body:
         process.wait()
         error = body["error"]
+        if error["code"] == LockHeld.exit_code:
+            raise LockHeld(error["message"], hint=error["hint"])
         raise _Told(error["code"], error["message"], error["hint"])
     process.returncode = 0  # it is not ours to wait for any more
     return int(body["pid"])

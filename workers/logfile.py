@@ -12,6 +12,8 @@ from nova.clock import Clock, iso
 MAX_BYTES = 10_000_000
 PIECES = 3
 _SLOTS = 64  # logs kept open at once
+_BLOCK = 65_536
+_SEARCHED = 10_000  # lines, for those of one instance
 
 
 class WorkerLog:
@@ -80,15 +82,10 @@ class WorkerLogs:
             self._of(worker).write(text.encode("utf-8", "replace"))
 
     def tail(self, worker: str, n: int, instance: str | None = None) -> list[str]:
-        """The last `n` lines, of one instance if given, out of the last half megabyte."""
-        try:
-            with self.path(worker).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 500_000))
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except FileNotFoundError:
-            return []
-        if instance is not None:
-            lines = [line for line in lines if f" {instance} " in line]
+        """The last `n` lines; of one instance, those among the last few thousand."""
+        if instance is None:
+            return last_lines(self.path(worker), n)
+        lines = [line for line in last_lines(self.path(worker), _SEARCHED) if line.split(" ", 2)[1:2] == [instance]]
         return lines[-n:] if n > 0 else []
 
     def close(self) -> None:
@@ -105,3 +102,31 @@ class WorkerLogs:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest).close()
             return log
+
+
+def last_lines(path: Path, n: int, end: int | None = None) -> list[str]:
+    """The last `n` lines, oldest first, also out of older pieces. `end`: only up to there in the newest piece."""
+    lines: list[bytes] = []
+    for number in range(PIECES):
+        if len(lines) < n:
+            piece = path.with_name(f"{path.name}.{number}") if number else path
+            lines = _end_of(piece, n - len(lines), None if number else end) + lines
+    return [line.decode("utf-8", "replace") for line in lines]
+
+
+def _end_of(path: Path, n: int, end: int | None) -> list[bytes]:
+    """Read from the end, so that a long log costs no more than a short one."""
+    found: list[bytes] = []
+    breaks = 0
+    try:
+        with path.open("rb") as file:
+            at = file.seek(0, os.SEEK_END) if end is None else end
+            while at > 0 and breaks <= n:
+                size = min(_BLOCK, at)
+                at = file.seek(at - size)
+                found.append(file.read(size))
+                breaks += found[-1].count(b"\n")
+    except FileNotFoundError:
+        return []
+    text = b"".join(reversed(found))
+    return text.removesuffix(b"\n").split(b"\n")[-n:] if text and n > 0 else []

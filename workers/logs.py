@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nova.errors import NotFound
-from workers.logfile import PIECES
+from workers.logfile import last_lines
 from workers.parts import Parts
 
 _LOOK_S = 0.25
@@ -18,7 +18,7 @@ _BLOCK = 65_536
 
 def tail(nova: Parts, name: str, n: int) -> list[str]:
     """The last `n` lines, oldest first, also out of older pieces. Raises NotFound for a name that never was."""
-    return _tail(_path(nova, name), n, None)
+    return last_lines(_path(nova, name), n)
 
 
 def follow(nova: Parts, name: str, n: int = 0, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
@@ -29,12 +29,10 @@ def follow(nova: Parts, name: str, n: int = 0, wait: Callable[[float], object] =
     path = _path(nova, name)
     file = _opened(path)
     try:
-        yield from _tail(path, n, None if file is None else file.seek(0, os.SEEK_END))
+        yield from last_lines(path, n, None if file is None else file.seek(0, os.SEEK_END))
         rest = b""
         while True:
-            replaced = file is None or _was_replaced(
-                path, file
-            )  # looked at first, so that nothing of the old is missed
+            replaced = file is None or _was_replaced(path, file)  # looked at first: nothing of the old is missed
             data = file.read(_BLOCK) if file is not None else b""
             if data:
                 *whole, rest = (rest + data).split(b"\n")
@@ -50,34 +48,6 @@ def follow(nova: Parts, name: str, n: int = 0, wait: Callable[[float], object] =
     finally:
         if file is not None:
             file.close()
-
-
-def _tail(path: Path, n: int, end: int | None) -> list[str]:
-    """`end`: up to there in the newest piece."""
-    lines: list[bytes] = []
-    for number in range(PIECES):
-        if len(lines) < n:
-            piece = path.with_name(f"{path.name}.{number}") if number else path
-            lines = _last_lines(piece, n - len(lines), None if number else end) + lines
-    return [_text(line) for line in lines]
-
-
-def _last_lines(path: Path, n: int, end: int | None) -> list[bytes]:
-    """Read from the end, so that a long log costs no more than a short one."""
-    found: list[bytes] = []
-    breaks = 0
-    try:
-        with path.open("rb") as file:
-            at = file.seek(0, os.SEEK_END) if end is None else end
-            while at > 0 and breaks <= n:
-                size = min(_BLOCK, at)
-                at = file.seek(at - size)
-                found.append(file.read(size))
-                breaks += found[-1].count(b"\n")
-    except FileNotFoundError:
-        return []
-    text = b"".join(reversed(found))
-    return text.removesuffix(b"\n").split(b"\n")[-n:] if text and n > 0 else []
 
 
 def _text(line: bytes) -> str:

@@ -18,7 +18,7 @@ SAMPLE_S = 2.0
 
 
 class Observer:
-    """`due(now)` is the monotonic time to look next; a look is a `sample` when it also reads CPU and memory."""
+    """Told of states as they change, and now and then of a sample, which has CPU and memory too. `now` is monotonic."""
 
     def __init__(self, ledger: Ledger, manager: str, clock: Clock) -> None:
         self._ledger = ledger
@@ -60,13 +60,17 @@ class Observer:
 
     def _with_usage(self, seen: Seen) -> Seen:
         before = self._sampled.get(seen.instance)
-        if before is None or before.run != seen.run:
+        if before is None or before is seen or before.run != seen.run:
             return seen
         return replace(seen, cpu_s=before.cpu_s, memory_bytes=before.memory_bytes, threads=before.threads)
 
     def _write(self, report: Report) -> None:
         gone = self._written.keys() - report.states.keys()
-        changed = [seen for key, seen in report.states.items() if self._written.get(key) != seen]
+        changed = [
+            seen
+            for key, seen in report.states.items()
+            if (known := self._written.get(key)) is not seen and known != seen
+        ]
         if gone:
             self._ledger.instances.forget(instances=list(gone))
         if changed:

@@ -35,6 +35,7 @@ class _Slot:
     wake_at: float = inf
     heartbeat_at: datetime | None = None
     cpu_s: float = 0.0
+    seen: Seen | None = None  # as it was reported last; one that waits does not change
 
 
 class LocalHost:
@@ -227,7 +228,7 @@ class LocalHost:
 
     def _finished(self, slot: _Slot, run: Run, *, crash: bool) -> None:
         with self._condition:
-            slot.run = None
+            slot.run = slot.seen = None
             slot.heartbeat_at = run.heartbeat_at
             slot.cpu_s += run.cpu_s or 0.0
             now = self._clock.monotonic()
@@ -276,17 +277,29 @@ class LocalHost:
         facts, self._facts = tuple(self._facts), []
         seen = {}
         for key, slot in self._slots.items():
-            run, used = slot.run, usage.get(slot.run.id) if slot.run is not None else None
-            seen[key] = Seen(
-                instance=key,
-                worker=slot.spec.worker,
-                state=slot.instance.state,
-                epoch=slot.instance.epoch,
-                run=run.id if run else None,
-                run_started_at=run.started_at if run else None,
-                heartbeat_at=run.heartbeat_at if run else slot.heartbeat_at,
-                cpu_s=slot.cpu_s + (used.cpu_s if used else 0.0),
-                memory_bytes=used.memory_bytes if used else None,
-                threads=used.threads if used else (1 if run else 0),
-            )
+            last = slot.seen
+            if (
+                slot.run is not None
+                or last is None
+                or (last.state, last.epoch) != (slot.instance.state, slot.instance.epoch)
+            ):
+                last = slot.seen = _seen(key, slot, usage)
+            seen[key] = last
         return Report(seen, facts)
+
+
+def _seen(key: InstanceId, slot: _Slot, usage: Mapping[str, Used]) -> Seen:
+    run = slot.run
+    used = usage.get(run.id) if run is not None else None
+    return Seen(
+        instance=key,
+        worker=slot.spec.worker,
+        state=slot.instance.state,
+        epoch=slot.instance.epoch,
+        run=run.id if run else None,
+        run_started_at=run.started_at if run else None,
+        heartbeat_at=run.heartbeat_at if run else slot.heartbeat_at,
+        cpu_s=slot.cpu_s + (used.cpu_s if used else 0.0),
+        memory_bytes=used.memory_bytes if used else None,
+        threads=used.threads if used else (1 if run else 0),
+    )
