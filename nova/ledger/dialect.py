@@ -25,7 +25,7 @@ _PRAGMAS = (
 _SINGLE = ("PRAGMA cache_size=-16000", "PRAGMA wal_autocheckpoint=4000")
 # With random keys every batch touches most pages of an index: fewer and larger steps write each of them less often.
 _BULK = ("PRAGMA cache_size=-64000", "PRAGMA wal_autocheckpoint=20000")
-_TURN_MS = 1
+_TURN_S = 0.001
 _LITTLE_SPACE = 256 * 1024
 
 
@@ -71,7 +71,7 @@ def _begin(busy_timeout_s: float, conn: Connection) -> None:
         conn.exec_driver_sql("BEGIN")
         return
     driver = driver_of(conn)
-    driver.execute(f"PRAGMA busy_timeout={_TURN_MS}")
+    driver.execute("PRAGMA busy_timeout=0")
     try:
         if not _locked(driver, time.monotonic() + busy_timeout_s):
             conn.exec_driver_sql("BEGIN IMMEDIATE")
@@ -91,6 +91,7 @@ def _locked(driver: sqlite3.Connection, until: float) -> bool:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 return False
+            time.sleep(_TURN_S)
         else:
             return True
     return False
