@@ -179,6 +179,13 @@ def _asked_wait(state: RetryCallState) -> float | None:
     return error.retry_after_s if isinstance(error, RateLimited) else None
 
 
+def shown(url: str) -> str:
+    """An address as it may be printed: without the name and password that one of a proxy can hold."""
+    scheme, slashes, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def retry_after_seconds(header: str | None) -> float | None:
     """Reads a Retry-After in seconds; a date or nonsense is no answer."""
     try:

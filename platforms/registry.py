@@ -16,6 +16,7 @@ from platforms.base import (
     Unreachable,
     patiently,
     retry_after_seconds,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class PlatformState:
 
 def known_platforms(settings: Settings) -> tuple[PlatformState, ...]:
     return tuple(
-        PlatformState(known.name, known.does, _key(settings, known) is not None, known.key, _base(settings, known))
+        PlatformState(
+            known.name, known.does, _key(settings, known) is not None, known.key, shown(_base(settings, known))
+        )
         for known in PLATFORMS.values()
     )
 
@@ -137,7 +140,7 @@ def _probe(known: Known, base: str, key: str) -> str:
             answer = httpx.get(f"{base}{known.probe}", headers=headers, timeout=_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
-                f"{known.name} cannot be reached at {base}: {type(error).__name__}",
+                f"{known.name} cannot be reached at {shown(base)}: {type(error).__name__}",
                 hint=f"check the network and {known.base}",
             ) from None
         _raise_for(known, answer.status_code, answer.headers.get("retry-after"))

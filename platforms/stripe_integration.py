@@ -27,6 +27,7 @@ from platforms.base import (
     Unreachable,
     patiently,
     retry_after_seconds,
+    shown,
 )
 from platforms.stripe_mapping import (
     SOURCE,
@@ -164,7 +165,7 @@ class Stripe:
             wait_s = retry_after_seconds(_header(error, "retry-after"))
             return RateLimited("stripe asks to be called less often", retry_after_s=wait_s, hint="try again later")
         if isinstance(error, stripe.APIConnectionError):
-            where = f" at {self._base}" if self._base else ""
+            where = f" at {shown(self._base)}" if self._base else ""
             return Unreachable(
                 f"stripe cannot be reached{where}", hint="check the network, and STRIPE_API_BASE where it is set"
             )

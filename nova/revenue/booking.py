@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 _CHUNK = 500
+_NOTE_CHARS = 500  # platforms let sellers write more than an entry keeps
 _BY = "sync"
 
 
@@ -160,7 +161,7 @@ def _entry(event: PlatformEvent, whose: Attribution) -> Entry:
         model=whose.model,
         evidence=whose.evidence,
         corrects=None if event.corrects is None else f"{event.source}/{event.corrects}",
-        note=event.note,
+        note=None if event.note is None else event.note[:_NOTE_CHARS],
         object=event.object,
     )
 

@@ -383,6 +383,11 @@ def test_what_takes_back_something_older_than_the_beginning_still_counts(
     assert nova.ledger.verify().ok
 
 
+def test_a_description_that_never_ends_stops_no_sync(nova: Nova, store: Storefront) -> None:
+    store.account.charge_fee(500, "x" * 5000)
+    assert first(sync(nova))["fees"] == "5.00"
+
+
 def test_a_foreign_balance_waits_for_its_rate(nova: Nova, store: Storefront) -> None:
     store.sell("10.00", worker="mailer", currency="eur")
     found = first(sync(nova))

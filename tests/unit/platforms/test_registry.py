@@ -10,7 +10,7 @@ import pytest
 
 from nova.config import Settings, load_settings
 from nova.errors import NotFound, PlatformNotConfigured, PlatformRefused, Unreachable
-from platforms.base import PlatformFailed, RateLimited
+from platforms.base import PlatformFailed, RateLimited, shown
 from platforms.registry import check, configured_revenue, known_platforms, revenue_platform
 
 NAMES = {
@@ -109,3 +109,26 @@ def test_answers_are_told_apart(vendor: type[Vendor], status: int, error: type[E
 def test_a_vendor_that_is_gone_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="github"):
         check(settings(GITHUB_TOKEN="s3cret", GITHUB_API_BASE="http://127.0.0.1:9"), "github")
+
+
+@pytest.mark.parametrize(
+    ("base", "printed"),
+    [
+        ("http://ann:s3cret@127.0.0.1:9/api", "http://127.0.0.1:9/api"),
+        ("http://ann:s3@cret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("https://api.github.com/x@y", "https://api.github.com/x@y"),
+    ],
+)
+def test_the_password_of_a_proxy_is_not_printed(base: str, printed: str) -> None:
+    assert shown(base) == printed
+    states = known_platforms(settings(GITHUB_API_BASE=base))
+    assert printed in [state.base for state in states]
+
+
+@pytest.mark.parametrize("name", ["stripe", "github"])
+def test_an_error_does_not_quote_the_password_of_a_proxy(name: str) -> None:
+    key = {"stripe": "STRIPE_API_KEY", "github": "GITHUB_TOKEN"}[name]
+    base = {f"{name.upper()}_API_BASE": "http://ann:s3cret@127.0.0.1:9"}
+    with pytest.raises(Unreachable) as failed:
+        check(settings(**{key: "sk_test_key"}, **base), name)
+    assert "s3cret" not in failed.value.message and "127.0.0.1:9" in failed.value.message
