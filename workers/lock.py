@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from nova.errors import LockHeld
+from nova.errors import LockHeld, NovaError
 
 _PATIENCE_S = 0.2  # who looks whether a lock is held holds it for a moment
 _RETRY_S = 0.01
@@ -124,7 +124,14 @@ class ManagerLock:
         return read_info(self.info_path)
 
     def write(self, info: ManagerInfo) -> None:
-        replace_text(self.info_path, json.dumps(asdict(info)))
+        """Raises NovaError where it cannot be written."""
+        try:
+            replace_text(self.info_path, json.dumps(asdict(info)))
+        except OSError as problem:
+            raise NovaError(
+                f"{self.info_path} cannot be written: {problem.strerror}",
+                hint="free some space or mend the permissions",
+            ) from problem
         self._written = True
 
     def give(self, grace_s: float) -> None:
@@ -151,9 +158,13 @@ def replace_text(path: Path, text: str) -> None:
     """Whole or not at all, as others read it; not durable: these files mean nothing once the machine went down."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    scratch.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def read_info(path: Path) -> ManagerInfo | None:

@@ -24,7 +24,7 @@ from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
-from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, Spec
+from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, RunEnded, Spec
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.run import Services
@@ -311,6 +311,9 @@ class WorkerManager:
 
     def _take(self, report: Report) -> Report:
         self._facts.extend(report.facts)
+        for fact in report.facts:
+            if isinstance(fact, RunEnded) and fact.crash:
+                log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
         return report
 
     def _enforce(self, snapshot: FleetSnapshot) -> bool:
@@ -335,8 +338,6 @@ class WorkerManager:
     def _deal_with(self, fact: Fact, snapshot: FleetSnapshot) -> bool:
         if isinstance(fact, BudgetHit):
             return self._enforcer.budget_hit(fact, snapshot)
-        if fact.crash:
-            log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
         return self._enforcer.run_ended(fact, snapshot)
 
     def _observe(self, host: LocalHost, report: Report) -> None:

@@ -100,7 +100,7 @@ class Run:
         self._cell = cell
         self._tell = tell
         self._refused: LimitReached | None = None
-        self._unreachable: Unreachable | None = None
+        self._unreachable: NovaError | None = None
         self._command: ShellRun | None = None
         self._command_cpu_s = 0.0
         self._verdict: Outcome | None = None
@@ -125,11 +125,15 @@ class Run:
 
     @contextmanager
     def reaching_the_ledger(self) -> Iterator[None]:
-        """A run that fails because the ledger could not be written, as on a full disk, is no crash of its agent."""
+        """A run that fails because the ledger could not be written, as on a full disk, is no crash of its agent.
+
+        What the agent did wrong itself is told with errors of their own classes.
+        """
         try:
             yield
-        except Unreachable as problem:
-            self._unreachable = problem
+        except NovaError as problem:
+            if type(problem) in (NovaError, Unreachable):
+                self._unreachable = problem
             raise
 
     def write_log(self, lines: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nova.errors import Unreachable
+from nova.errors import NovaError
 from nova.ledger.limits import Limit
 from nova.money import Money
 from workers.hosts.base import BudgetHit
@@ -23,7 +23,7 @@ def usd(text: str) -> Money:
 
 
 def full_disk(*_: object) -> None:
-    raise Unreachable("no space is left for the ledger")
+    raise NovaError("no space is left for the ledger")
 
 
 def alive(path: Path) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from nova.errors import BudgetExceeded, LedgerConflict, PlatformNotConfigured, Unreachable, UsageProblem
+from nova.errors import BudgetExceeded, LedgerConflict, NovaError, PlatformNotConfigured, UsageProblem
 from nova.ledger.limits import Limit
 from nova.money import Money
 from workers import BaseWorker, RunContext, RunResult
@@ -339,7 +339,7 @@ def test_waiting_instances_cost_no_threads(rig: Rig, agent: Any) -> None:
 
 def test_a_ledger_out_of_reach_is_no_crash_of_the_agent(rig: Rig, agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*_: object) -> None:
-        raise Unreachable("no space is left for the ledger")
+        raise NovaError("no space is left for the ledger")
 
     for name in ("spend", "spent"):
         monkeypatch.setattr(rig.ledger.budgets, name, full_disk)
