@@ -98,10 +98,13 @@ def move(
     Returns how many moved; what belongs to the worker already does not.
     """
     pairs: list[Entry] = []
+    count = 0
     for stored in _with_corrections(conn, store, moved):
-        owner = owner_of(conn, stored)
-        if owner != worker:
-            pairs += _pair(stored, len(_moves(conn, stored.ref)), owner, worker, model, evidence)
+        number = len(_moves(conn, stored.ref)) // 2
+        steps = _steps(conn, stored, worker)
+        for step, (giver, taker, amount) in enumerate(steps, number + 1):
+            pairs += _pair(stored, step, giver, taker, amount, model, evidence)
+        count += bool(steps)
     if not pairs:
         return 0
     recorded = record_entries(conn, store, pairs)
@@ -110,19 +113,45 @@ def move(
     for stored in moved:
         detail = {"to": worker, "model": model, "evidence": evidence}
         audit.append(conn, store.clock.now(), by, "entry_attributed", stored.ref, detail)
-    return len(pairs) // 2
+    return count
+
+
+def _steps(conn: Connection, stored: StoredEntry, worker: str | None) -> list[tuple[str | None, str | None, Money]]:
+    """Who gives how much to whom, so that all of an entry is the worker's.
+
+    Two ledgers that moved an entry differently, brought together, leave parts of it with several: those are gathered.
+    """
+    effect, moves = stored.effect, _moves(conn, stored.ref)
+    held: dict[str | None, int] = {stored.entry.worker: effect.micros}
+    for row in moves:
+        held[row.worker] = held.get(row.worker, 0) + row.micros
+    if sum(held.values()) != effect.micros:  # half of a move has not arrived
+        held = {moves[-1].worker: effect.micros}
+    steps = []
+    for holder, micros in held.items():
+        if holder != worker and micros:
+            owed = (micros > 0) != (effect.micros > 0)
+            amount = Money(-micros if owed else micros, effect.currency)
+            steps.append((worker, holder, amount) if owed else (holder, worker, amount))
+    return steps
 
 
 def _pair(
-    stored: StoredEntry, before: int, owner: str | None, worker: str | None, model: str, evidence: str | None
+    stored: StoredEntry,
+    number: int,
+    owner: str | None,
+    worker: str | None,
+    amount: Money,
+    model: str,
+    evidence: str | None,
 ) -> list[Entry]:
     # The id follows from what is moved, so that the same move made twice, or in two ledgers, is one.
-    key = f"{hashlib.sha256(stored.ref.encode()).hexdigest()[:32]}:{before // 2 + 1}"
+    key = f"{hashlib.sha256(stored.ref.encode()).hexdigest()[:32]}:{number}"
     common = Entry(
         id=f"{key}:from",
         source=MOVES,
         kind="adjustment",
-        amount=-stored.effect,
+        amount=-amount,
         at=stored.entry.at,
         worker=owner,
         run=stored.entry.run,
@@ -132,7 +161,7 @@ def _pair(
         corrects=stored.ref,
         object=stored.entry.object,
     )
-    return [common, replace(common, id=f"{key}:to", worker=worker, amount=stored.effect)]
+    return [common, replace(common, id=f"{key}:to", worker=worker, amount=amount)]
 
 
 def _moves(conn: Connection, ref: str) -> list[Row[Any]]:

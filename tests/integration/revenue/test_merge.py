@@ -16,6 +16,7 @@ from nova.demo.storefront import Storefront
 from nova.money import Money
 from nova.revenue.attribution import attribute
 from nova.revenue.record import record_revenue
+from nova.revenue.reports import report
 from nova.revenue.sync import sync
 
 
@@ -62,3 +63,21 @@ def test_an_export_in_any_order_after_half_of_an_older_one_gives_the_same_report
         assert not other.ledger.transfer.import_lines(newer[start : start + 5]).rejections
     assert figures(other) == figures(one)
     assert other.ledger.verify().ok and one.ledger.verify().ok
+
+
+def test_an_entry_that_two_homes_moved_differently_is_gathered_by_a_persons_word(
+    open_nova: Callable[..., Nova], clock: ManualClock
+) -> None:
+    one, other = open_nova("one"), open_nova("other")
+    for nova in (one, other):
+        record_revenue(nova, "w", "10", id="1", at=clock.now())
+    attribute(one, "1", "x")
+    attribute(other, "1", "y")
+    attribute(other, "1", "z")
+    merged = one.ledger.transfer.import_lines(exported(other))
+    assert [reason.endswith("another content") for _, reason in merged.rejected] == [True]
+    assert attribute(one, "1", "z")["moved"] == 1
+    rows = {row["key"]: (row["revenue"], row["entries"]) for row in report(one)["rows"] if row["entries"]}
+    assert rows == {"z": ("10.00", 1)} and report(one)["total"]["revenue"] == "10.00"
+    assert attribute(one, "1", "z")["moved"] == 0
+    assert one.ledger.verify().ok

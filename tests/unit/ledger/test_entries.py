@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -153,6 +154,21 @@ def test_moving_an_entry_moves_its_corrections_and_its_count_and_repeats_harmles
     assert (net(ledger, "other"), net(ledger, "mailer"), net(ledger, None)) == ("0.00", "0.00", "19.00")
     assert ledger.reports.totals()[None].entries == 3
     assert ledger.verify().ok
+
+
+def test_a_move_of_which_half_arrived_is_completed_by_making_it_again(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.entries.record([sale("a")])
+    ledger.entries.reattribute([ledger.entries.find("a")], "other", model="manual", evidence=None, by="ann")
+    with ledger.read() as conn:
+        half = conn.exec_driver_sql("SELECT id FROM entries WHERE id LIKE '%:from'").scalar_one()
+    store = ledger.store
+    with closing(
+        Ledger.open(f"sqlite:///{tmp_path}/cut.db", currency="USD", zone=store.zone, clock=store.clock)
+    ) as cut:
+        cut.entries.record([sale("a"), ledger.entries.find(half).entry])
+        assert cut.entries.reattribute([cut.entries.find("a")], "other", model="manual", evidence=None, by="ann") == 1
+        assert (net(cut, "mailer"), net(cut, "other")) == ("0.00", "10.00")
+        assert cut.verify().ok
 
 
 def test_a_move_is_not_adjusted_but_what_it_moves(ledger: Ledger) -> None:
