@@ -53,12 +53,13 @@ def serve(
     try:
         from nova.bootstrap import build
         from nova.config import ensure_home, load_settings
+        from workers.control import managed_department
 
         settings = load_settings()
         nova = build(settings, grouped=True)
         ensure_home(settings)
         configure_logging(nova, foreground=foreground)
-        manager = build_manager(nova, department or _default_department(nova), autonomous_s)
+        manager = build_manager(nova, managed_department(settings, department), autonomous_s)
         _raise_file_limit()
         _obey_signals(manager)
         manager.run(report.ready)
@@ -205,11 +206,6 @@ class _Readiness:
         return True
 
 
-def _default_department(nova: Nova) -> str:
-    department = nova.settings.worker_department
-    return "" if department == "all" else department
-
-
 def _obey_signals(manager: WorkerManager) -> None:
     """A handler only asks; the loop acts."""
 
@@ -229,7 +225,7 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _leave(code: int) -> None:
+def leave(code: int) -> None:
     """Threads of agents that do not end must not keep the process."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -239,4 +235,4 @@ def _leave(code: int) -> None:
 
 
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())

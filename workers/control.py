@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nova.errors import LockHeld, NovaError, Refused
+from nova.fleet.documents import valid_name
 from workers.lock import ManagerInfo, ManagerLock, is_held, managers, read_info
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ class Stopped:
     killed: tuple[int, ...]
 
 
+def managed_department(settings: Settings, asked: str = "") -> str:
+    """What a manager is to run, '' for all: what was asked for, or else WORKER_DEPARTMENT. Raises UsageProblem."""
+    department = asked or settings.worker_department
+    return "" if department == "all" else valid_name(department, "department")
+
+
 def running_managers(settings: Settings) -> list[ManagerInfo]:
     """The managers of this NOVA_HOME that live, by department."""
     return [info for info, alive in managers(settings.run_dir) if alive]
@@ -65,12 +72,13 @@ def start_background(
 
     Raises LockHeld when there is one, and otherwise what the manager itself says, with its exit code.
     """
+    department = managed_department(settings, department)
     if is_held(ManagerLock(settings.run_dir, department).path):
         holder = next((info for info in running_managers(settings) if info.department == department), None)
         who = f" with process id {holder.pid}" if holder else ""
         raise LockHeld(f"a manager is running already{who}", hint="stop it with `nova workers stop`")
     command = [sys.executable, "-m", "nova.daemon"]
-    command += ["--department", department] if department else []
+    command += ["--department", department or "all"]
     command += ["--with-autonomous", with_autonomous] if with_autonomous else []
     environment = dict(os.environ if environ is None else environ)
     for name in _OWN:  # a worker's command may restart its manager
@@ -100,12 +108,15 @@ def start_background(
 
 
 def stop(settings: Settings, timeout_s: float = 30.0, department: str | None = None) -> Stopped:
-    """Stops the manager of a department filter ('': of all), or every one of this home; returns when they are gone.
+    """Stops the manager that `start` with this department starts, or (None) every one of this home; returns when they
+    are gone.
 
     Who is not gone in time is killed; its commands end with it, its runs are interrupted by the next start. Raises
     Refused where one runs on another host: a process id means nothing here.
     """
     deadline = time.monotonic() + timeout_s
+    if department is not None:
+        department = managed_department(settings, department)
     chosen = [info for info in running_managers(settings) if department is None or info.department == department]
     for info in chosen:
         if info.host not in ("", socket.gethostname()):

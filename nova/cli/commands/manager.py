@@ -58,10 +58,10 @@ def start(
 
 def _serve(settings: Settings, department: str | None, with_autonomous: str | None) -> None:
     from nova.clock import parse_duration
-    from nova.daemon import _leave, serve
+    from nova.daemon import leave, serve
 
     cycle_s = parse_duration(with_autonomous) if with_autonomous else None
-    _leave(serve(department=department or "", autonomous_s=cycle_s, foreground=True))
+    leave(serve(department=department or "", autonomous_s=cycle_s, foreground=True))
 
 
 def _start(settings: Settings, department: str | None, with_autonomous: str | None) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from nova.bootstrap import Nova, build
 from nova.config import load_settings
-from nova.errors import LockHeld, NovaError
+from nova.errors import LockHeld, NovaError, UsageProblem
 from nova.fleet.documents import Declaration
 from workers.control import running_managers, start_background, stop
 
@@ -89,6 +89,32 @@ def test_managers_of_departments_run_side_by_side_and_are_stopped_one_by_one(nov
     assert stop(nova.settings, 10.0, "other").stopped == (second,)
     assert [info.pid for info in running_managers(nova.settings)] == [first]
     until(lambda: nova.ledger.runs.totals().get("a"))
+
+
+def test_the_department_of_the_settings_is_the_one_that_is_started_and_stopped(
+    nova: Nova, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_DEPARTMENT", "sales")
+    settings = load_settings()
+    pid = start_background(settings)
+    assert [info.department for info in running_managers(settings)] == ["sales"]
+    with pytest.raises(LockHeld):
+        start_background(settings)
+    other = start_background(settings, "all")
+    assert stop(settings, 10.0, "").stopped == (pid,)
+    assert stop(settings, 10.0, "all").stopped == (other,)
+
+
+@pytest.mark.parametrize("department", ["../x", "a b", "a/b"])
+def test_a_department_that_could_leave_its_folder_is_refused(nova: Nova, department: str, home: Path) -> None:
+    for act in (start_background, lambda settings, name: stop(settings, 1.0, name)):
+        with pytest.raises(UsageProblem):
+            act(nova.settings, department)
+    command = [sys.executable, "-m", "nova.daemon", "--department", department]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not a valid department" in done.stderr
+    assert not list(home.glob("run/*"))
 
 
 def test_in_the_foreground_a_term_in_the_middle_of_a_run_ends_everything_in_order(nova: Nova, home: Path) -> None:
