@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -117,9 +118,10 @@ class Rig:
 @pytest.fixture
 def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
     clock = SystemClock()
-    leash = Leash("m-test")
+    manager = f"m-{secrets.token_hex(6)}"  # tests run side by side, and a leash ends what bears its manager's name
+    leash = Leash(manager)
     logs = WorkerLogs(home / "logs" / "workers", clock)
-    rig = Rig(Services("m-test", ledger, clock, logs, leash, str(home), agents), {})
+    rig = Rig(Services(manager, ledger, clock, logs, leash, str(home), agents), {})
     yield rig
     rig.host.stop(2.0)
     leash.close()
