@@ -54,6 +54,7 @@ def serve(
         from nova.bootstrap import build
         from nova.config import ensure_home, load_settings
         from workers.control import managed_department
+        from workers.printed import captured
 
         settings = load_settings()
         nova = build(settings, grouped=True)
@@ -62,7 +63,8 @@ def serve(
         manager = build_manager(nova, managed_department(settings, department), autonomous_s)
         _raise_file_limit()
         _obey_signals(manager)
-        manager.run(report.ready)
+        with captured():
+            manager.run(report.ready)
     except NovaError as problem:
         log.error("manager_failed", extra={"action": "manager_failed", "error": problem.message})
         if not report.failed(problem):
@@ -117,11 +119,14 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
 
 
 def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
-    """The sync of the platforms that have a key, and the autonomous cycle where it was asked for."""
+    """The sync of the platforms that have a key, the autonomous cycle where it was asked for, and bounds on output."""
     from platforms.registry import configured_revenue
+    from workers.control import OUTPUT
     from workers.housekeeping import PeriodicTask
+    from workers.logging_setup import trim
 
-    tasks = []
+    output = nova.settings.logs_dir / OUTPUT
+    tasks = [PeriodicTask("output", 60.0, lambda: trim(output))]
     if configured_revenue(nova.settings):
         tasks.append(PeriodicTask("sync", SYNC_EVERY_S, RevenueSync(nova), first_s=2.0))
     if autonomous_s is not None:

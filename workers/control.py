@@ -23,6 +23,7 @@ from workers.lock import ManagerInfo, ManagerLock, is_held, managers, read_info
 if TYPE_CHECKING:
     from nova.config import Settings
 
+OUTPUT = "manager.out"
 _START_S = 30.0
 _LOOK_S = 0.02
 _DEATH_S = 5.0  # a killed process needs at most
@@ -86,7 +87,7 @@ def start_background(
     environment["NOVA_HOME"] = str(settings.nova_home)
     read, write = os.pipe()
     try:
-        with _output(settings) as output:
+        with _Output(settings.logs_dir / OUTPUT) as output:
             process = subprocess.Popen(
                 [*command, "--ready-fd", str(write)],
                 stdin=subprocess.DEVNULL,
@@ -176,12 +177,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _output(settings: Settings) -> _Output:
-    return _Output(settings.logs_dir / "manager.out")
-
-
 class _Output:
-    """What a manager prints beside its log: nothing, unless the interpreter itself fails."""
+    """What is written past a manager's log: where the interpreter itself fails, or by a process an agent starts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -189,7 +186,7 @@ class _Output:
 
     def __enter__(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         return self._fd
 
     def __exit__(self, *_: object) -> None:
@@ -211,7 +208,7 @@ def _answer(process: subprocess.Popen[bytes], read: int, timeout_s: float, setti
         data = os.read(read, 65_536)
         if not data:
             code = process.wait()
-            tail = (settings.logs_dir / "manager.out").read_text(errors="replace")[-1500:].strip()
+            tail = (settings.logs_dir / OUTPUT).read_text(errors="replace")[-1500:].strip()
             raise ManagerFailed(
                 f"the manager ended with exit code {code} before it was up" + (f":\n{tail}" if tail else "")
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,3 +54,9 @@ def configure(level: str, style: str, path: Path | None) -> None:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING) if root.level > logging.DEBUG else root.level)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a full disk must not make every event a traceback
+
+
+def trim(path: Path) -> None:
+    """Begins a file anew that grew too large and cannot rotate, because others have it open."""
+    if path.exists() and path.stat().st_size > MAX_BYTES:
+        os.truncate(path, 0)

@@ -24,6 +24,7 @@ from workers.hosts.base import BudgetHit, Fact, RunEnded, Spec
 from workers.hosts.leash_client import Leash
 from workers.hosts.metering import Message
 from workers.hosts.shell_run import CommandEnded, ShellRun
+from workers.printed import printing_to
 
 if TYPE_CHECKING:
     from nova.clock import Clock
@@ -186,9 +187,10 @@ class Run:
         """The whole run, in the thread that calls it. Raises nothing."""
         self.thread_id = threading.get_native_id()
         self.thread_began_s = time.thread_time()
-        outcome = self._outcome()
-        if outcome.crash:
-            self._cell.let_go()
+        with printing_to(self.write_log):
+            outcome = self._outcome()
+            if outcome.crash:
+                self._cell.let_go()
         self.crash = outcome.crash
         self.thread_id = None
         self.cpu_s = time.thread_time() - self.thread_began_s + self._command_cpu_s

@@ -23,6 +23,21 @@ from workers.control import running_managers, start_background, stop
 
 from .conftest import until
 
+TALKER = """
+import sys, threading
+from workers import BaseWorker
+
+class Talker(BaseWorker):
+    def run(self, ctx):
+        print("hello", end=" ")
+        print("world")
+        print("a problem", file=sys.stderr)
+        other = threading.Thread(target=print, args=("from elsewhere",))
+        other.start()
+        other.join()
+        print("last words", end="")
+"""
+
 
 @pytest.fixture
 def nova(home: Path) -> Iterator[Nova]:
@@ -115,6 +130,25 @@ def test_a_department_that_could_leave_its_folder_is_refused(nova: Nova, departm
     assert (done.returncode, done.stdout) == (2, "")
     assert "not a valid department" in done.stderr
     assert not list(home.glob("run/*"))
+
+
+def test_what_an_agent_prints_is_in_its_own_log(nova: Nova, home: Path) -> None:
+    agents = home / "agents"
+    agents.mkdir()
+    (agents / "talker.py").write_text(TALKER)
+    config = {"target": f"{agents / 'talker.py'}:Talker"}
+    nova.fleet.deploy(Declaration("talker", "d", "python", config=config, every_s=3600.0))
+    start_background(nova.settings)
+    log = home / "logs" / "workers" / "talker.log"
+    until(lambda: log.exists() and "last words" in log.read_text(), "it has printed")
+    stop(nova.settings, 10.0)
+    assert [line.split(" ", 2)[2] for line in log.read_text().splitlines()] == [
+        "hello world",
+        "a problem",
+        "last words",
+    ]
+    assert (home / "logs" / "manager.out").read_text() == ""
+    assert "text=from elsewhere" in (home / "logs" / "manager.log").read_text()
 
 
 def test_in_the_foreground_a_term_in_the_middle_of_a_run_ends_everything_in_order(nova: Nova, home: Path) -> None:
