@@ -127,6 +127,7 @@ class Stripe:
         """The SDK's client, for what is not wrapped here."""
         import stripe
 
+        stripe.enable_telemetry = False  # it would keep an id of this machine in the operator's home, and send it
         return stripe.StripeClient(
             self._key,
             base_addresses={"api": self._base} if self._base else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -174,3 +175,10 @@ def test_faults_come_once_each(storefront: Callable[..., Storefront]) -> None:
     with pytest.raises(httpx.TransportError):
         get(store, "/v1/balance")
     assert get(store, "/v1/balance").status_code == 200
+
+
+def test_the_sdk_keeps_and_sends_no_id_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with Storefront() as store:
+        Stripe(store.key, store.url).check()
+    assert not (tmp_path / "config").exists()
