@@ -73,6 +73,14 @@ def of_objects(conn: Connection, source: str, objects: Iterable[str]) -> dict[st
     return found
 
 
+def made_since(conn: Connection, source: str, since: datetime | None) -> list[Claim]:
+    """In the order they were made."""
+    query = select(claims).where(claims.c.source == source).order_by(claims.c.at_us, claims.c.object)
+    if since is not None:
+        query = query.where(claims.c.at_us >= to_us(since))
+    return [_claim(row) for row in conn.execute(query)]
+
+
 class Claims:
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -22,6 +22,11 @@ _SUCCEEDED = text("""
         cursor = excluded.cursor, covered_us = excluded.covered_us, attempted_us = excluded.attempted_us,
         succeeded_us = excluded.succeeded_us, error = NULL
 """)
+_REACHED = text("""
+    INSERT INTO cursors (source, cursor, covered_us, attempted_us, succeeded_us, error)
+    VALUES (:source, :cursor, NULL, :at, NULL, NULL)
+    ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor, attempted_us = excluded.attempted_us
+""")
 _FAILED = text("""
     INSERT INTO cursors (source, cursor, covered_us, attempted_us, succeeded_us, error)
     VALUES (:source, NULL, NULL, :at, NULL, :error)
@@ -41,10 +46,21 @@ class Cursor:
     error: str | None = None
 
 
+def read(conn: Connection, source: str) -> Cursor:
+    """Of a source that was never synced: one without any time."""
+    row = conn.execute(select(cursors).where(cursors.c.source == source)).first()
+    return Cursor(source) if row is None else _cursor(row)
+
+
 def succeeded(conn: Connection, source: str, cursor: str | None, covered_at: datetime, at: datetime) -> None:
     """Call it in the transaction that records what was fetched, so that a cut sync fetches again."""
     values = {"source": source, "cursor": cursor, "covered": to_us(covered_at), "at": to_us(at)}
     conn.execute(_SUCCEEDED, values)
+
+
+def reached(conn: Connection, source: str, place: str, at: datetime) -> None:
+    """In the middle of a reading: neither a success nor a failure."""
+    conn.execute(_REACHED, {"source": source, "cursor": place, "at": to_us(at)})
 
 
 def failed(conn: Connection, source: str, error: str, at: datetime) -> None:
@@ -57,8 +73,8 @@ class Cursors:
         self._store = store
 
     def get(self, source: str) -> Cursor:
-        """Of a source that was never synced: one without any time."""
-        return self.all().get(source, Cursor(source))
+        with self._store.read() as conn:
+            return read(conn, source)
 
     def all(self) -> dict[str, Cursor]:
         with self._store.read() as conn:

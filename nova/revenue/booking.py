@@ -75,6 +75,12 @@ def known_ids(conn: Connection, store: Store, source: str, events: Iterable[Plat
     return {id for _, id in find_entries(conn, store, [(source, event.id) for event in events])}
 
 
+def has_payment(conn: Connection, source: str, object: str) -> bool:
+    """Whether the ledger holds anything of it."""
+    held = (entries.c.source == source, entries.c.object == object, entries.c.object.is_not(None))
+    return conn.execute(select(entries.c.seq).where(*held).limit(1)).first() is not None
+
+
 def late_claims(conn: Connection, store: Store, source: str, said: Iterable[Claim]) -> int:
     """Moves what was booked before its claim was made. Returns how many entries moved.
 

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from nova.clock import from_us, iso, to_us
 from nova.errors import LockHeld, NovaError
+from nova.ledger import claims, cursors
 from nova.ledger.cursors import Cursor
-from nova.revenue import booking, marks
+from nova.revenue import booking
 from nova.revenue.booking import Booked
 from nova.revenue.tally import SourceReport, Tally
 from platforms.base import EventPage, EventReader, PlatformFailed, RevenuePlatform, Tag
@@ -187,18 +188,18 @@ class _Source:
         booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since)
         now = self._store.clock.now()
         if page.after is None:
-            marks.finished(conn, self._name, _covered(marks.read(conn, self._name), reach), now)
+            cursors.succeeded(conn, self._name, None, _covered(cursors.read(conn, self._name), reach), now)
         else:
-            marks.reached(conn, self._name, _written(reach, page.after), now)
+            cursors.reached(conn, self._name, _written(reach, page.after), now)
         return booked
 
     def _follow_claims(self, reader: EventReader, last: datetime | None) -> None:
         """What was claimed since the `last` sync began, but booked before it was claimed, is moved."""
         with self._ledger.read() as conn:
-            said = marks.claims_since(conn, self._name, None if last is None else last - _SLACK)
-            unknown = [one for one in said if not marks.has_object(conn, self._name, one.object)]
+            said = claims.made_since(conn, self._name, None if last is None else last - _SLACK)
+            unknown = [one for one in said if not booking.has_payment(conn, self._name, one.object)]
         renamed = [(one, reader.payment_of(one.object)) for one in unknown]
-        said += [marks.renamed(one, payment) for one, payment in renamed if payment not in (None, one.object)]
+        said += [replace(one, object=payment) for one, payment in renamed if payment and payment != one.object]
         if said:
             moved = self._ledger.apply(lambda conn: booking.late_claims(conn, self._store, self._name, said))
             self._tally.moved += moved

@@ -194,9 +194,9 @@ def test_a_place_that_the_platform_forgot_is_read_from_the_beginning(
 def _reach(conn: Any, place: str) -> None:
     from datetime import UTC
 
-    from nova.revenue import marks
+    from nova.ledger import cursors
 
-    marks.reached(conn, "stripe", place, datetime(2026, 5, 1, tzinfo=UTC))
+    cursors.reached(conn, "stripe", place, datetime(2026, 5, 1, tzinfo=UTC))
 
 
 def test_a_failure_is_recorded_and_success_forgets_it(nova: Nova, store: Storefront) -> None:
