@@ -22,7 +22,6 @@ _SYNCED = ("stripe",)  # by the manager, without being asked
 _RECENT = timedelta(hours=1)
 _SILENT = timedelta(seconds=30)  # a manager samples every two seconds
 _LEAST_FREE = 500_000_000  # bytes
-_NEAR = 80  # percent of a budget
 
 Problem = dict[str, str | None]
 
@@ -31,20 +30,6 @@ def health_document(nova: Parts) -> dict[str, Any]:
     """As INTERFACE says of `workers health --json`."""
     problems = list(_problems(nova))
     return {"healthy": not problems, "problems": problems}
-
-
-def near_budgets(nova: Parts, snapshot: FleetSnapshot) -> list[Problem]:
-    """Those of which four fifths are used: not a problem yet, but worth a look."""
-    limits = _lasting_limits(nova, snapshot)
-    used = nova.ledger.budgets.usages([(limit.scope, limit.per) for limit in limits])
-    near = []
-    for limit in limits:
-        usage = used[limit.scope, limit.per]
-        if limit.amount.micros and 100 * (usage.spent + usage.reserved).micros >= _NEAR * limit.amount.micros:
-            said = f"{limit.scope} has used {usage.spent + usage.reserved} of {limit.amount} per {limit.per}"
-            advice = "raise it with `nova budgets set`, or let it stop the spending"
-            near.append(_problem(_worker_of(limit), said, advice))
-    return near
 
 
 def _problems(nova: Parts) -> Iterator[Problem]:

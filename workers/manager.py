@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nova.clock import Clock, iso
 from nova.errors import LockHeld, NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
-from nova.ledger.deployments import note
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
 from nova.money import Money
 from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
+from workers.chronicle import Chronicle
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
 from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, RunEnded, Spec
@@ -38,8 +38,6 @@ from workers.recovery import Recovery, recover
 from workers.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
 
@@ -97,6 +95,7 @@ class WorkerManager:
         self._lock = ManagerLock(settings.run_dir, settings.department)
         self._leases = DepartmentLeases(settings.run_dir)
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
+        self._chronicle = Chronicle(ledger, clock)
         self._observer = Observer(ledger, self.id, clock)
         self._planner = Planner(
             self.id, settings.run_dir, settings.department, self._leases, self._limits_of, self._enforcer.eager
@@ -104,8 +103,6 @@ class WorkerManager:
         self._snapshot: FleetSnapshot | None = None
         self._want: dict[InstanceId, Spec] = {}
         self._applied: Applied | None = None
-        self._noted: dict[str, tuple[str, str]] | None = None
-        self._noted_of: FleetSnapshot | None = None
         self._facts: deque[Fact] = deque()
         self._budgets_checked = float("-inf")
         self._limits: dict[str, tuple[Limit, ...]] = {}
@@ -238,7 +235,7 @@ class WorkerManager:
         report, plan = self._sync(host, snapshot)
         self._acknowledge(plan)
         self._observe(host, report)
-        self._note(snapshot)
+        self._chronicle.note(snapshot)
         if self._enforce(snapshot) or self._facts:
             self._wakeup.set()  # the next turn carries it out
 
@@ -259,25 +256,6 @@ class WorkerManager:
         self._enforcer.watch(snapshot)
         self._planner.look_again()
         return snapshot
-
-    def _note(self, snapshot: FleetSnapshot) -> None:
-        """History keeps the department of what is gone."""
-        if snapshot is self._noted_of:
-            return
-        if self._noted is None:
-            self._noted = {name: (one.department, one.agent) for name, one in self._ledger.deployments.all().items()}
-        noted = self._noted
-        declared = {name: (one.department, one.agent) for name, one in snapshot.deployments.items()}
-        new = {name: told for name, told in declared.items() if noted.get(name) != told}
-
-        def write(conn: Connection) -> None:
-            for name, told in new.items():
-                note(conn, name, *told, self._clock.now())
-
-        if new:
-            self._ledger.apply(write)
-            noted |= new
-        self._noted_of = snapshot
 
     def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> tuple[Report, Plan]:
         report = self._take(host.sync(self._want, _LEASE_S))

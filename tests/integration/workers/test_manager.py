@@ -274,7 +274,7 @@ def test_five_crashes_cool_down_and_five_more_park_with_an_alert(managed: Manage
     until(lambda: managed.instances("bad") == {})
     told = [("pause", "crash_parked"), ("resume", "cooldown_over"), ("pause", "crash_cooldown")]
     until(lambda: managed.acts("bad") == told, "both are recorded")
-    assert managed.alerts.events() == {"cooling_down", "parked"}
+    until(lambda: managed.alerts.events() == {"cooling_down", "parked"}, "both are told")
     assert 10 <= len(managed.runs("bad")) <= 20  # some more began before the manager knew of the last crash
     totals = managed.ledger.runs.totals()["bad"]
     assert totals.crashed >= 10

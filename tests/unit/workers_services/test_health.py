@@ -13,7 +13,7 @@ from nova.ledger.entries import Entry
 from nova.ledger.limits import RunRef
 from nova.money import Money
 from workers import health
-from workers.health import health_document, near_budgets
+from workers.health import health_document
 
 Said = list[tuple[str | None, str]]
 
@@ -116,8 +116,6 @@ def test_a_broken_budget_is_told_and_one_that_is_near_is_not_a_problem(nova: Nov
     manager()
     spend(nova, "4.50")
     assert said(nova) == []
-    near = near_budgets(nova, nova.fleet.snapshot())
-    assert [(one["worker"], one["problem"]) for one in near] == [("mail", "worker:mail has used 4.50 of 5.00 per day")]
     nova.ledger.entries.record([Entry("c2", "bill", "cost", Money.parse("1", "USD"), nova.clock.now(), "mail")])
     assert said(nova) == [("mail", "worker:mail has spent 5.50 of 5.00 USD per day")]
 
