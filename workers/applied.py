@@ -33,17 +33,17 @@ def version_of(token: Token) -> int:
 
 
 def outstanding(run_dir: Path, worker: str, version: int, but: str = "") -> Iterator[str]:
-    """What of `worker` the living managers (without `but`) may still run although the fleet at `version` does not
-    declare it for them. Nothing is said only where each of them has carried that version out.
+    """Why the living managers (without `but`) may still run something of `worker` that the fleet at `version` does not
+    declare for them. Nothing is said only where each of them has carried that version out.
     """
     for info, alive in managers(run_dir):
         if not alive or info.id == but:
             continue
         said = _read(run_dir, info)
         if said is None or said.version < version:
-            yield f"whatever the manager with process id {info.pid} runs, which has not seen the change"
+            yield f"the manager with process id {info.pid} has not carried it out"
         else:
-            yield from (one for one in said.leaving if one.rpartition("#")[0] == worker)
+            yield from (f"{one} is still there" for one in said.leaving if one.rpartition("#")[0] == worker)
 
 
 def _read(run_dir: Path, info: ManagerInfo) -> Applied | None:

@@ -192,7 +192,7 @@ def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deploym
     while left := list(outstanding(nova.settings.run_dir, name, version)):
         if time.monotonic() >= deadline:
             raise NovaError(
-                f"{name} is declared killed, but not confirmed dead: {', '.join(left)} still there",
+                f"{name} is declared killed, but not confirmed dead: {'; '.join(left)}",
                 hint="a thread cannot be killed; `nova workers restart` ends it, `nova workers logs` shows it",
             )
         time.sleep(_LOOK_S)
