@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -18,14 +19,19 @@ ACTS = (
 )
 
 
-def _daemons() -> set[int]:
-    return {one.pid for one in psutil.process_iter(["cmdline"]) if "nova.daemon" in (one.info["cmdline"] or [])}
+def _left_behind(environ: dict[str, str]) -> list[str]:
+    """The processes that were started with this folder for temporary files."""
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if one.environ().get("TMPDIR") == environ["TMPDIR"] and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(one.cmdline()))
+    return found
 
 
 @pytest.mark.serial
 @pytest.mark.xdist_group("serial")
 def test_the_quick_demo_shows_the_whole_job_and_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
-    before = _daemons()
     environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "NOVA_HOME": str(home), "LANG": "C.UTF-8"}
     (tmp_path / ".env").write_text("STRIPE_API_KEY=sk_live_the_operators_own\nMAX_DAILY_BUDGET=1\n")
 
@@ -39,4 +45,4 @@ def test_the_quick_demo_shows_the_whole_job_and_leaves_nothing_behind(home: Path
     assert "\x1b" not in done.stdout + done.stderr
     assert not list(tmp_path.glob("nova-demo-*"))
     assert not list(home.iterdir())
-    assert not _daemons() - before
+    assert not _left_behind(environ)
