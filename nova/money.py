@@ -14,9 +14,7 @@ MAX_MICROS = 10**17  # a hundred billion units: sums of many stay inside 64 bits
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
 _DIGITS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0
-    ),
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 _AMOUNT = re.compile(r"([+-]?)(\d{1,18})(?:\.(\d{1,6}))?(?:\s+([A-Za-z]{3}))?", re.ASCII)
@@ -108,7 +106,7 @@ class Money:
         return Money(int(product.to_integral_value(ROUND_HALF_EVEN, _WIDE)), currency)
 
     def split(self, weights: Sequence[int]) -> list[Money]:
-        """Shares in proportion to `weights` (not negative, not all zero) that add up exactly: the largest remainders get the rest."""
+        """Shares in proportion to `weights` (not negative, not all zero) that add up exactly, by largest remainder."""
         total = sum(weights)
         if total <= 0 or min(weights) < 0:
             raise ValueError("weights must not be negative and not all zero")
