@@ -12,11 +12,30 @@ from nova.errors import UsageProblem
 MICROS = 1_000_000
 MAX_MICROS = 10**17  # a hundred billion units: sums of many stay inside 64 bits
 
-# ISO 4217 currencies whose minor unit is not a hundredth.
-_DIGITS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}
+# ISO 4217 currencies whose minor unit is not a hundredth: the unit itself, or a thousandth.
+_WHOLE = frozenset(
+    (
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "UYI",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    )
+)
+_MILLS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
+_DIGITS = {**dict.fromkeys(_WHOLE, 0), **dict.fromkeys(_MILLS, 3)}
 _AMOUNT = re.compile(r"([+-]?)(\d{1,18})(?:\.(\d{1,6}))?(?:\s+([A-Za-z]{3}))?", re.ASCII)
 _WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
