@@ -61,3 +61,21 @@ def test_a_refused_key_is_5_and_a_failing_platform_69(nova: Home, store: Storefr
     store.fail(Fault("error", times=100))
     assert nova.json("revenue", "sync", "stripe", code=69)["error"]["code"] == 69
     assert "sync" in json.dumps(nova.json("workers", "health", code=1))
+
+
+def test_what_a_platform_tells_otherwise_is_named_and_exits_1(nova: Home, store: Storefront) -> None:
+    nova.deploy("mailer", "true", "--every", "1h")
+    store.sell("20.00", worker="mailer")
+    nova.run("revenue", "sync", "stripe")
+    booked = nova.run("ledger", "export").stdout
+    sale = next(row for row in map(json.loads, booked.splitlines()) if row.get("kind") == "revenue")
+    other = nova.path / "other.jsonl"
+    store.sell("30.00", worker="mailer", at=SystemClock().now())
+    other.write_text(json.dumps({**sale, "id": _newest(store), "amount": "31.00"}) + "\n")
+    nova.run("ledger", "import", str(other))
+    told = nova.run("revenue", "sync", "stripe", code=1)
+    assert "stripe" in told.stderr and _newest(store) in told.stderr
+
+
+def _newest(store: Storefront) -> str:
+    return str(store.account.newest_first("balance_transaction")[0]["id"])

@@ -38,7 +38,7 @@ def approvals(json: AsJson = False) -> None:
         say("nothing waits for you")
         return
     rows = zip(decision_rows(waiting, currency), waiting, strict=True)
-    table((*DECISIONS, Column("until")), [[*cells, str(row["expires_at"])] for cells, row in rows])
+    table((*DECISIONS, Column("until")), [[*cells, _to_the_second(row["expires_at"])] for cells, row in rows])
     say("nova autonomous explain ID shows why; approve ID or reject ID answers; silence means no")
 
 
@@ -85,7 +85,9 @@ def _answer(record: DecisionRecord, currency: str, json: bool) -> None:
 def history(
     worker: Annotated[str | None, typer.Option("--worker", metavar="NAME", help="Only this deployment's.")] = None,
     since: Since = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="At most so many, the newest.")] = 100,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="At most so many, the newest; else 100, and with --json all.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Show what was decided and enforced, newest first.
@@ -98,7 +100,7 @@ def history(
     from nova.autonomous.explain import history as decided
 
     with session() as nova:
-        document = decided(nova, worker=worker, since=instant(since), limit=n)
+        document = decided(nova, worker=worker, since=instant(since), limit=n or (None if json else 100))
     if json:
         emit(document)
         return
@@ -114,10 +116,16 @@ def history(
         Column("by"),
     )
     rows = [
-        [str(row["at"]), row["id"], row["worker"], row["kind"], row["state"], row["actor"], row["reason"]]
+        [_to_the_second(row["at"]), row["id"], row["worker"], row["kind"], row["state"], row["actor"], row["reason"]]
         for row in document["decisions"]
     ]
     table((*columns, Column("why", wrap=True)), rows)
+
+
+def _to_the_second(at: str | None) -> str:
+    from nova.clock import parse_time
+
+    return render.when(parse_time(at) if at else None)
 
 
 def explain(decision: DecisionId, json: AsJson = False) -> None:

@@ -44,7 +44,7 @@ def sync(
     """Fetch from the platforms what was sold, refunded and charged.
 
     It goes on where the last sync ended, looks back a little, and books nothing twice. The manager does it every 15
-    minutes by itself.
+    minutes by itself. The exit code is 1 when a platform tells something else of an entry than it told before.
 
     Example:
       nova revenue sync stripe
@@ -55,13 +55,17 @@ def sync(
         document = fetch(nova, sources or [], since=instant(since), progress=tick.reached)
     if json:
         emit(document)
-        return
-    if not document["sources"]:
+    elif document["sources"]:
+        heads = ("fetched", "new", "attributed", "unattributed", "gross", "fees", "refunds", "disputes", "net")
+        columns = (Column("source"), *(Column(head, right=True) for head in heads))
+        table(columns, [_source(row, document["currency"]) for row in document["sources"]])
+    else:
         say("no platform has a key yet: nova init")
-        return
-    heads = ("fetched", "new", "attributed", "unattributed", "gross", "fees", "refunds", "net")
-    columns = (Column("source"), *(Column(head, right=True) for head in heads))
-    table(columns, [_source(row, document["currency"]) for row in document["sources"]])
+    refused = [f"{row['source']}: {conflict}" for row in document["sources"] for conflict in row["conflicts"]]
+    for conflict in refused:
+        say(conflict)
+    if refused:
+        raise typer.Exit(1)
 
 
 def _source(row: dict[str, Any], currency: str) -> list[str]:
@@ -69,7 +73,7 @@ def _source(row: dict[str, Any], currency: str) -> list[str]:
     return [
         row["source"],
         *counts,
-        *(render.money_text(row[name], currency) for name in ("gross", "fees", "refunds", "net")),
+        *(render.money_text(row[name], currency) for name in ("gross", "fees", "refunds", "disputes", "net")),
     ]
 
 
