@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from nova.cli import layout
+from nova.cli.layout import Column as Column
 from nova.cli.terminal import colourful, is_terminal, printable
 from nova.clock import iso
 from nova.money import Money
@@ -20,16 +25,6 @@ STATE_COLOURS = {
     **dict.fromkeys(("paused", "cooling_down", "pending", "deferred", "hung", "backing_off", "warning"), "yellow"),
     **dict.fromkeys(("parked", "killed", "failed", "rejected", "no", "wrong"), "red"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """`right` for figures; `state` colours the words of STATE_COLOURS; `wrap` may be folded on a narrow terminal."""
-
-    head: str
-    right: bool = False
-    state: bool = False
-    wrap: bool = False
 
 
 def emit(document: Any) -> None:
@@ -63,48 +58,41 @@ def line(text: str = "") -> None:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Aligned columns in a pipe, nothing cut; on a terminal fitted to its width."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    if is_terminal(sys.stdout):
-        _rich_table(columns, cells)
-    else:
-        sys.stdout.writelines(_aligned(columns, cells))
+    shown = [[printable(cell) for cell in row] for row in rows]
+    for number, parts in enumerate(layout.lines(columns, shown, _width())):
+        text = "".join(_painted(part, head=not number) for part in _without_end(parts))
+        sys.stdout.write(text.rstrip() + "\n")
 
 
-def _aligned(columns: Sequence[Column], rows: list[list[str]]) -> Iterable[str]:
-    everything = [[column.head for column in columns], *rows]
-    widths = [max(len(row[i]) for row in everything) for i in range(len(columns))]
-    for row in everything:
-        cells = (
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        )
-        yield "  ".join(cells).rstrip() + "\n"
+def _without_end(parts: list[layout.Piece]) -> list[layout.Piece]:
+    """No blanks at the end of a line."""
+    end = next((i for i in range(len(parts), 0, -1) if parts[i - 1].text.strip()), 0)
+    return parts[:end]
 
 
-def _rich_table(columns: Sequence[Column], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _painted(part: layout.Piece, *, head: bool) -> str:
+    if part.column is None or not colourful():
+        return part.text
+    if head:
+        return typer.style(part.text, bold=True)
+    colour = STATE_COLOURS.get(part.text.split(" ")[0]) if part.column.state else None
+    return typer.style(part.text, fg=colour) if colour else part.text
 
-    shown = Table(box=None, pad_edge=False, header_style="bold" if colourful() else "", padding=(0, 2, 0, 0))
-    for column in columns:
-        shown.add_column(
-            column.head,
-            justify="right" if column.right else "left",
-            no_wrap=not column.wrap,
-            overflow="fold" if column.wrap else "ellipsis",
-        )
-    for row in rows:
-        styled = [
-            Text(cell, style=STATE_COLOURS.get(cell.split(" ")[0], "") if column.state else "")
-            for cell, column in zip(row, columns, strict=True)
-        ]
-        shown.add_row(*styled)
-    Console(no_color=not colourful(), highlight=False, soft_wrap=False).print(shown)
+
+def _width() -> int | None:
+    """The terminal's, where there is one."""
+    if not is_terminal(sys.stdout):
+        return None
+    found = shutil.get_terminal_size((80, 24)).columns
+    return found if found > 0 else 80
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one a line."""
+    """Names and values, one a line; a long value is folded beside its name on a terminal."""
     rows = [(name, printable(value)) for name, value in pairs]
-    width = max((len(name) for name, _ in rows), default=0)
-    sys.stdout.writelines(f"{name.ljust(width)}  {value}".rstrip() + "\n" for name, value in rows)
+    indent = max((len(name) for name, _ in rows), default=0) + 2
+    width = _width()
+    for name, value in rows:
+        first, *rest = [value] if width is None else layout.folded_text(value, max(width - indent, 20))
+        sys.stdout.write(f"{name.ljust(indent)}{first}".rstrip() + "\n")
+        sys.stdout.writelines(" " * indent + text + "\n" for text in rest)

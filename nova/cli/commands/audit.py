@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as json_text
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +38,7 @@ def log(
         Column("at"),
         Column("who"),
         Column("what"),
-        Column("subject"),
+        Column("subject", wrap=True),
         Column("detail", wrap=True),
     )
     table(
@@ -49,11 +50,20 @@ def log(
                 row.actor,
                 row.action,
                 row.subject,
-                json_text.dumps(dict(row.detail), ensure_ascii=False),
+                _words(row.detail),
             )
             for row in rows
         ],
     )
+
+
+def _words(detail: Mapping[str, Any]) -> str:
+    """`limit 5.00, per day`: the same as --json has, without its punctuation."""
+    return ", ".join(f"{name} {_word(value)}" for name, value in detail.items())
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False)
 
 
 def verify(json: AsJson = False) -> None:

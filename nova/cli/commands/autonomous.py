@@ -87,7 +87,8 @@ def _switch(enabled: bool, by: str | None, json: bool) -> None:
     else:
         line(f"autonomy is {'on' if enabled else 'off'}")
         if enabled:
-            note("cycles run where you start them: nova workers start --with-autonomous 15m, or nova autonomous run")
+            note("each cycle is yours to start: nova autonomous run")
+            note("or let the manager do it: nova workers restart --with-autonomous 15m")
 
 
 def status(json: AsJson = False) -> None:
@@ -118,7 +119,7 @@ def status(json: AsJson = False) -> None:
 def budget_words(budget: dict[str, Any], currency: str) -> str:
     names = ("spent", "limit", "committed", "remaining")
     spent, limit, committed, left = (render.money_text(budget[name], currency) for name in names)
-    return f"{spent} of {limit} spent, {committed} more at the present pace, which leaves {left}"
+    return f"{spent} of {limit} spent, {committed} committed, {left} left"
 
 
 def _waiting(pending: int) -> str:
@@ -157,4 +158,5 @@ def run(
     else:
         note("nothing to do" if document["evaluated"] else "nothing is deployed yet: nova deploy --help")
     looked = render.count(document["evaluated"], "deployment")
-    line(f"{looked} looked at ({mode}); budget today: {budget_words(document['budget'], document['currency'])}")
+    line(f"{looked} looked at ({mode})")
+    line(f"budget today: {budget_words(document['budget'], document['currency'])}")

@@ -130,7 +130,8 @@ def _plot(document: dict[str, Any]) -> None:
     figure.title(f"{document['currency']} a day")
     figure.plot_size(*_size())
     picture = str(figure.build())
-    sys.stdout.write((picture if colours else plotext.uncolorize(picture)).rstrip() + "\n")
+    drawn_lines = (picture if colours else plotext.uncolorize(picture)).splitlines()
+    sys.stdout.write("\n".join(text.rstrip() for text in drawn_lines).rstrip() + "\n")
 
 
 def _size() -> tuple[int, int]:

@@ -9,6 +9,7 @@ import typer
 from nova.cli.commands.fleet import declaration
 from nova.cli.output import emit, line
 from nova.cli.params import AsJson, By, SomeWorker, Worker, Yes, person
+from nova.cli.render import count
 from nova.cli.session import session
 from nova.cli.terminal import confirm, note
 
@@ -44,7 +45,7 @@ def scale(
     if json:
         emit(declaration(deployment))
     else:
-        line(f"{deployment.name}: {deployment.replicas} replicas of at most {deployment.max_replicas}")
+        line(f"{deployment.name}: {count(deployment.replicas, 'replica')} of at most {deployment.max_replicas}")
 
 
 def pause(name: SomeWorker = None, everything: Everything = False, by: By = None, json: AsJson = False) -> None:
