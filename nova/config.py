@@ -228,18 +228,40 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     home = _home(environ.get("NOVA_HOME") or near.get("NOVA_HOME"), cwd)
     far = _dotenv(home / ".env", problems) if home != cwd else {}
     merged = {**far, **near, **environ, "NOVA_HOME": str(home)}
-    values = {name.lower(): merged[name] for name in VARIABLES if merged.get(name, "").strip()}
+    return _validated(merged, problems, f"mend the environment or .env; {home / '.env'} holds what is set for good")
+
+
+def check_values(values: Mapping[str, str], home: Path) -> None:
+    """Raises ConfigInvalid when one of them makes no sense, whatever else is set."""
+    _validated({**values, "NOVA_HOME": str(home)}, [], "nothing was changed")
+
+
+def _validated(texts: Mapping[str, str], problems: list[str], hint: str) -> Settings:
+    values = {name.lower(): texts[name] for name in VARIABLES if texts.get(name, "").strip()}
     try:
         settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as refused:
         problems += [_told(error) for error in refused.errors()]
     if problems:
         count = "a setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise ConfigInvalid(
-            f"{count} invalid:\n" + "\n".join(f"  {problem}" for problem in problems),
-            hint=f"mend the environment or .env; {home / '.env'} holds what is set for good",
-        )
+        words = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigInvalid(f"{count} invalid:\n{words}", hint=hint)
     return settings
+
+
+def unknown_names(home: Path) -> dict[str, str | None]:
+    """What NOVA_HOME/.env sets and nova does not know: a slip of the pen, with the variable that may be meant."""
+    import difflib
+
+    strange = (name for name in _dotenv(home / ".env", []) if name not in VARIABLES)
+    return {name: next(iter(difflib.get_close_matches(name.upper(), VARIABLES, n=1)), None) for name in strange}
+
+
+def home_folder(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
+    """NOVA_HOME alone, also where other settings are wrong: for what mends them."""
+    environ = os.environ if environ is None else environ
+    cwd = _here() if cwd is None else cwd
+    return _home(environ.get("NOVA_HOME") or _dotenv(cwd / ".env", []).get("NOVA_HOME"), cwd)
 
 
 def ensure_home(settings: Settings) -> Path:

@@ -23,8 +23,8 @@ def read_config(file: Path | None, settings: Iterable[str]) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         raise NotFound(f"there is no file {file}")
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         body = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except ValueError as problem:
         raise UsageProblem(

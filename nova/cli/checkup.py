@@ -47,12 +47,12 @@ def checkup() -> list[Finding]:
         return [*_wrong_settings(problem), *_versions()]
     nova = build(settings)
     try:
-        findings = [Finding("configuration", "ok", f"NOVA_HOME is {settings.nova_home}"), *_versions()]
+        findings = [Finding("configuration", "ok", f"NOVA_HOME is {settings.nova_home}"), *_unknown(settings)]
         for check in (_keys, _disk, _permissions):
             findings += check(settings)
         for name, look in _LOOKS.items():
-            findings += _guarded(name, look, nova)
-        return findings
+            findings += [one for one in _guarded(name, look, nova) if one.found not in {two.found for two in findings}]
+        return [*findings, *_versions()]
     finally:
         nova.close()
 
@@ -61,6 +61,17 @@ def _wrong_settings(problem: ConfigInvalid) -> Iterator[Finding]:
     _, *wrong = problem.message.splitlines()
     for line in wrong or [problem.message]:
         yield Finding("configuration", "wrong", line.strip(), problem.hint or "")
+
+
+def _unknown(settings: Settings) -> Iterator[Finding]:
+    """A limit that is misspelt is no limit."""
+    from nova.config import unknown_names
+
+    for name, near in unknown_names(settings.nova_home).items():
+        advice = f"did you mean {near}?" if near else "take it out"
+        yield Finding(
+            "configuration", "warning", f"{settings.nova_home / '.env'} sets {name}, no setting of nova", advice
+        )
 
 
 def _guarded(name: str, look: Callable[[Nova], Iterator[Finding]], nova: Nova) -> list[Finding]:

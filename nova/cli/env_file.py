@@ -7,30 +7,35 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nova.errors import UsageProblem
+from nova.errors import ConfigInvalid, UsageProblem
 
 _LINE = re.compile(r"\s*(?:export\s+)?#?\s*([A-Z][A-Z0-9_]*)\s*=")
 
 
 def path() -> Path:
     """Where it is, also while the configuration in it is invalid."""
-    from nova.config import load_settings
+    from nova.config import home_folder
 
-    return load_settings().nova_home / ".env"
+    return home_folder() / ".env"
 
 
 def read(file: Path) -> dict[str, str]:
-    from dotenv import dotenv_values
+    """What is set; lines that make no sense are passed over."""
+    import io
 
-    if not file.exists():
-        return {}
-    return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value}
+    from dotenv.parser import parse_stream
+
+    found = {one.key: one.value for one in parse_stream(io.StringIO(_text(file))) if not one.error}
+    return {name: value for name, value in found.items() if name and value}
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:
-    """Sets variables. Raises UsageProblem for a name that nova does not know or a value that makes no sense."""
+    """Sets variables. Raises UsageProblem for a name that nova does not know, ConfigInvalid for a senseless value.
+
+    What else is wrong in the file stays for the next time.
+    """
     _check(file, values)
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = _text(file).splitlines()
     left = dict(values)
     for number, line in enumerate(lines):
         found = _LINE.match(line)
@@ -41,7 +46,7 @@ def write(file: Path, values: Mapping[str, str]) -> None:
 
 
 def _check(file: Path, values: Mapping[str, str]) -> None:
-    from nova.config import VARIABLES, load_settings
+    from nova.config import VARIABLES, check_values
 
     for name, value in values.items():
         if name not in VARIABLES or name == "NOVA_HOME":
@@ -50,14 +55,14 @@ def _check(file: Path, values: Mapping[str, str]) -> None:
             )
         if any(c in value for c in "\n\r\0"):
             raise UsageProblem(f"the value of {name} has more than one line")
-    load_settings(
-        {
-            **{name: value for name, value in read(file).items() if name not in values},
-            **values,
-            "NOVA_HOME": str(file.parent),
-        },
-        cwd=file.parent,
-    )
+    check_values(values, file.parent)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig") if file.exists() else ""
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{file} is not UTF-8 text", hint="write it anew, from .env.example") from None
 
 
 def _quoted(value: str) -> str:

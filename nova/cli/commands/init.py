@@ -53,7 +53,18 @@ def init(
     else:
         words = f"{', '.join(sorted(given))} written to {path}" if given else f"nothing changed in {path}"
         line(words)
+        _say_what_is_wrong()
         note("nova platforms check shows whether the keys work; nova doctor checks the rest")
+
+
+def _say_what_is_wrong() -> None:
+    from nova.config import load_settings
+    from nova.errors import ConfigInvalid
+
+    try:
+        load_settings()
+    except ConfigInvalid as problem:
+        note(problem.message)
 
 
 def _ask(path: Path) -> dict[str, str]:
@@ -66,6 +77,7 @@ def _ask(path: Path) -> dict[str, str]:
             hint=f"pass --set VARIABLE=VALUE, or edit {path}",
         )
     known = env_file.read(path)
+    note("What you type is not shown. Enter alone leaves a key as it is; Ctrl-C changes nothing.")
     answers = {}
     for name in _ASKED:
         kept = " (set; empty keeps it)" if known.get(name) else " (empty for none)"

@@ -70,3 +70,16 @@ def test_a_damaged_ledger_is_wrong() -> None:
     path = nova.settings.ledger_path
     path.write_bytes(b"no database" * 1000)
     assert "wrong" in [found.state for found in _of("ledger")]
+
+
+def test_a_misspelt_variable_is_told(home: Path) -> None:
+    (home / ".env").write_text("MAX_DALY_BUDGET=5\nNOVA_TIMEZONE=UTC\nQWERTY=1\n")
+    (home / ".env").chmod(0o600)
+    told = [(found.state, found.advice) for found in _of("configuration")]
+    assert told == [("ok", ""), ("warning", "did you mean MAX_DAILY_BUDGET?"), ("warning", "take it out")]
+
+
+def test_one_damage_is_told_once(home: Path) -> None:
+    (home / "fleet.json").write_text("{")
+    (home / "fleet.json").chmod(0o600)
+    assert [found.check for found in checkup() if found.state == "wrong"] == ["fleet"]

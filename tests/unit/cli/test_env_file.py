@@ -53,3 +53,18 @@ def test_a_wrong_value_in_the_file_can_be_mended(home: Path) -> None:
     file.write_text("NOVA_TIMEZONE=Mars\n")
     env_file.write(file, {"NOVA_TIMEZONE": "UTC"})
     assert file.read_text() == "NOVA_TIMEZONE=UTC\n"
+
+
+def test_one_of_several_wrong_values_can_be_mended(home: Path) -> None:
+    file = home / ".env"
+    file.write_text("NOVA_TIMEZONE=Mars\nMAX_DAILY_BUDGET=lots\nno equals sign here\n")
+    assert env_file.path() == file
+    env_file.write(file, {"NOVA_TIMEZONE": "UTC"})
+    assert file.read_text() == "NOVA_TIMEZONE=UTC\nMAX_DAILY_BUDGET=lots\nno equals sign here\n"
+    assert env_file.read(file)["NOVA_TIMEZONE"] == "UTC"
+
+
+def test_a_file_that_is_no_text_is_refused_in_words(home: Path) -> None:
+    (home / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigInvalid, match="not UTF-8"):
+        env_file.write(home / ".env", {"NOVA_TIMEZONE": "UTC"})
