@@ -50,7 +50,15 @@ def root() -> Any:
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # what it does not take now it would not take at the interpreter's end either
+        _quiet()
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:
@@ -102,4 +110,7 @@ def report(error: Exception, *, as_json: bool, debug: bool) -> int:
         print(problem.words(), file=sys.stderr)
     except BrokenPipeError:
         _quiet()
+    except OSError:  # standard output takes nothing, as on a full disk: say it where that can be said
+        _quiet()
+        print(problem.words(), file=sys.stderr)
     return problem.code

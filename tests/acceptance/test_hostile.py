@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Home, until
+from .conftest import NOVA, Home, until
 
 MEGABYTE = 1_000_000
 
@@ -161,3 +161,21 @@ def test_money_that_makes_no_sense_is_refused(nova: Home) -> None:
     for amount in ("1e3", "12.3456789", "NaN", "1,50", "ten", "99999999999999999999"):
         assert "error:" in nova.run("revenue", "record", "mail", amount, code=2).stderr
     assert nova.json("revenue", "report")["total"]["entries"] == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+def test_an_output_that_takes_nothing_is_told_in_words(nova: Home) -> None:
+    for args in (["version"], ["version", "--json"], ["workers", "status", "--json"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [str(NOVA), *args], env=nova.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: No space left on device")
+        assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_is_no_reason_to_fail(nova: Home) -> None:
+    for args in (["version"], ["workers", "status", "--json"]):
+        command = ["/bin/sh", "-c", '"$@" >&- 2>&-', "sh", str(NOVA), *args]
+        assert subprocess.run(command, env=nova.environment, check=False).returncode == 0
