@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nova.autonomous.cycle import run_cycle
 from nova.cli import render
+from nova.cli.layout import folded_text
 from nova.cli.output import Column, table
 from nova.cli.terminal import printable
 from nova.demo.acts import Act, acts
@@ -24,19 +24,23 @@ from nova.revenue.sync import sync
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LONGEST_S = 48.0  # of the play itself with --quick: the curtain follows within seconds
+_LONGEST_S = 42.0  # with --quick, the stage included: stopping and summing up may take ten more on a loaded machine
 _SHORTEST_S = 15.0  # so that there is something to sum up
 _CRON_S = 2.0
 _LOOK_S = 0.2
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-
-_INTRO = f"""\
-A fleet for half a minute, in a throw-away home. The manager, its worker threads, the ledger, the Stripe SDK, the sync
-and the engine are the real ones; the storefront is an emulator on this machine. Only the economics are arranged: a
-second stands for a quarter of an hour, so limits per day are {PACE} times the real ones (${50 * PACE:,} need approval).
-
-  newsletter  sells well          ads      hardly sells            research  sells very well, at a price
-  summaries   spends, $0.50/day   scraper  fails again and again
+_WIDEST = 100  # lines that are longer are hard to read
+_INTRO = (
+    "A fleet for half a minute, in a throw-away home. The manager, its worker threads, the ledger, the Stripe SDK, the "
+    "sync and the engine are the real ones; the storefront is an emulator on this machine. Only the economics are "
+    f"arranged: a second stands for a quarter of an hour, so limits per day are {PACE} times the real ones "
+    f"(${50 * PACE:,} need approval)."
+)
+_CAST = """
+  newsletter   sells well
+  ads          hardly sells
+  research     sells very well, at a price
+  summaries    spends, and may spend $0.50 a day
+  scraper      fails again and again
 """
 _WORDS = {  # by rule for what the manager enforces, by kind for what the engine decides
     "crash_cooldown": ("cools down", "yellow"),
@@ -50,17 +54,18 @@ _WORDS = {  # by rule for what the manager enforces, by kind for what the engine
 
 def run_demo(*, quick: bool, keep: bool, console: Console) -> int:
     """0 when every act was seen. Without `quick` it goes on until Ctrl-C."""
-    console.print(_INTRO, soft_wrap=True)
+    begun = time.monotonic()
+    _say(console, _INTRO)
+    console.print(_CAST)
     with stage(keep=keep) as up:
-        play = _Play(up, console)
+        play = _Play(up, console, keep, begun)
         if not quick:
-            console.print(
-                f"Look around from another terminal: NOVA_HOME={up.home} nova workers status   (Ctrl-C ends)\n",
-                soft_wrap=True,
-            )
+            console.print("It goes on until Ctrl-C. To look around, from another terminal:")
+            console.print(f"  NOVA_HOME={up.home} nova workers status\n", soft_wrap=True)
         try:
             play.run(quick=quick)
         except KeyboardInterrupt:
+            play.interrupted = True
             console.print("\nstopping")
         play.sum_up()
         if keep:
@@ -68,15 +73,25 @@ def run_demo(*, quick: bool, keep: bool, console: Console) -> int:
     return play.curtain()
 
 
+def _say(console: Console, text: str, indent: int = 0) -> None:
+    """Folded between words, without blanks at the end of a line."""
+    width = min(console.width, _WIDEST) if console.is_terminal else _WIDEST
+    for line in folded_text(printable(text), width - indent):
+        console.print(" " * indent + line, soft_wrap=True)
+
+
 @dataclass(slots=True)
 class _Play:
     up: Stage
     console: Console
+    keep: bool
+    invited: float  # when the whole began; the play itself begins with the stage set
     begun: float = field(default_factory=time.monotonic)
     waiting: list[Act] = field(default_factory=lambda: list(acts()))
     seen: list[Act] = field(default_factory=list)
     told: set[tuple[str, ...]] = field(default_factory=set)
     whole: bool = True
+    interrupted: bool = False
 
     def run(self, *, quick: bool) -> None:
         """A customer who found the shop by themselves; then cron's part, a sync and a cycle, every two seconds."""
@@ -91,8 +106,8 @@ class _Play:
             time.sleep(_LOOK_S)
 
     def _over(self) -> bool:
-        lasted = time.monotonic() - self.begun
-        return lasted >= _LONGEST_S or (not self.waiting and lasted >= _SHORTEST_S)
+        now = time.monotonic()
+        return now - self.invited >= _LONGEST_S or (not self.waiting and now - self.begun >= _SHORTEST_S)
 
     def _cron(self) -> None:
         try:
@@ -114,13 +129,12 @@ class _Play:
             self.seen.append(act)
 
     def _tell(self, one: DecisionRecord) -> None:
-        from rich.padding import Padding
         from rich.text import Text
 
         words, colour = _told(one)
         head = Text(f"{time.monotonic() - self.begun:5.1f}s  {one.worker:<12}")
         self.console.print(head.append(words, style=f"bold {colour}"))
-        self.console.print(Padding(printable(one.reason.partition("\n")[0]), (0, 0, 0, 8)))
+        _say(self.console, one.reason.partition("\n")[0], indent=8)
 
     def sum_up(self) -> None:
         """With the manager stopped, so that nothing moves: the books, and whether they agree with the shop's."""
@@ -157,8 +171,10 @@ class _Play:
     def _what_waits(self) -> None:
         for one in self.up.nova.ledger.decisions.by_state("pending"):
             more = render.money_text(str(one.body["daily_cost_impact"]), self.up.nova.settings.nova_currency)
-            said = f"\nwaits for you: {one.kind} of {one.worker}, {more} more a day:  nova autonomous approve {one.id}"
-            self.console.print(said, soft_wrap=True)
+            home = f"NOVA_HOME={self.up.home} " if self.keep else ""
+            what = one.kind.replace("_", " ")
+            self.console.print(f"\nwaits for your approval: {what} of {one.worker}, {more} more a day")
+            self.console.print(f"  you would answer: {home}nova autonomous approve {one.id}", soft_wrap=True)
 
     def curtain(self) -> int:
         self.console.print()
@@ -167,15 +183,20 @@ class _Play:
             there = any(one.title == title for one in self.seen)
             self.console.print(f"  {'yes' if there else 'NO '}  {title}", style="green" if there else "red")
         if self.waiting or not self.whole:
-            self.console.print(
-                "\nnot everything was seen; a slow machine may need `nova demo` without --quick", soft_wrap=True
-            )
+            self.console.print(f"\n{self._why_not()}", soft_wrap=True)
             return 1
+        self.console.print("\nNext, your own script:")
         self.console.print(
-            "\nNext, your own: nova deploy sales shell --name mailer --every 15m --set command='python3 ~/mailer.py'",
-            soft_wrap=True,
+            "  nova deploy sales shell --name mailer --every 15m --set command='python3 ~/mailer.py'", soft_wrap=True
         )
         return 0
+
+    def _why_not(self) -> str:
+        if not self.whole:
+            return "the books do not agree with the shop: please report it"
+        if self.interrupted:
+            return "it was ended before everything was seen"
+        return "not everything was seen; a slow machine may need `nova demo` without --quick"
 
 
 def _told(one: DecisionRecord) -> tuple[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nova.bootstrap import Nova, build
 from nova.config import VARIABLES, ensure_home, load_settings
@@ -37,15 +39,32 @@ def stage(*, keep: bool) -> Iterator[Stage]:
             nova = build(load_settings(environ, cwd=home))
             ensure_home(nova.settings)
             try:
-                _declare(nova)
-                manager = start_background(nova.settings, environ=environ)
-                yield Stage(nova, storefront, home, manager)
+                with _signals(_interrupt, signal.SIGTERM, signal.SIGHUP):
+                    _declare(nova)
+                    manager = start_background(nova.settings, environ=environ)
+                    yield Stage(nova, storefront, home, manager)
             finally:
-                stop(nova.settings, _STOP_S)
-                nova.close()
+                with _signals(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    stop(nova.settings, _STOP_S)
+                    nova.close()
     finally:
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _signals(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
+    """A manager must not outlive its demo, however that is ended."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _environment(home: Path, storefront: Storefront) -> dict[str, str]:
