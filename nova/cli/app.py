@@ -12,6 +12,7 @@ from nova.cli.catalog import COMMANDS
 from nova.cli.groups import LazyGroup, as_flag
 
 _HELP = "Supervise workers that earn money: run them, meter them, and scale, pause or kill them by ROI."
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 _EPILOG = "First steps: `nova demo --quick` shows the whole job, `nova deploy --help` puts your own script to work."
 
 
@@ -39,7 +40,9 @@ def _global_options(
 
 def root() -> Any:
     """The command line, with nothing imported but its table of contents."""
-    app = typer.Typer(name="nova", cls=_Root, rich_markup_mode=None, help=_HELP, epilog=_EPILOG)
+    app = typer.Typer(
+        name="nova", cls=_Root, rich_markup_mode=None, help=_HELP, epilog=_EPILOG, context_settings=_CONTEXT
+    )
     app.callback(invoke_without_command=True)(_global_options)
     command = typer.main.get_command(app)
     for param in command.params:

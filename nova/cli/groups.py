@@ -31,9 +31,24 @@ def _write_help(text: str, formatter: Any) -> None:
         formatter.write_paragraph()
         if paragraph.startswith(("Example:", " ")):
             head, *lines = paragraph.splitlines()
-            formatter.write("\n".join([_bold(head), *lines]) + "\n")
+            shown = [part for line in lines for part in _folded(line, formatter.width)]
+            formatter.write("\n".join([_bold(head), *shown]) + "\n")
         else:
             formatter.write_text(paragraph)
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """A command that is too long goes on in the next line before an option, as a shell takes it."""
+    if len(line) <= width:
+        return [line]
+    first, *options = line.split(" --")
+    parts = [first]
+    for option in options:
+        if len(parts[-1]) + len(option) + 5 > width:  # the blank, two dashes, and the mark at the end
+            parts.append(f"    --{option}")
+        else:
+            parts[-1] += f" --{option}"
+    return [f"{part} \\" for part in parts[:-1]] + parts[-1:]
 
 
 def as_flag(option: Any) -> Any:
@@ -52,6 +67,11 @@ class PlainCommand(TyperCommand):
 
     def get_help_option(self, ctx: Any) -> Any:
         return as_flag(super().get_help_option(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments as their metavars say, without further braces and brackets."""
+        options, *_ = super().collect_usage_pieces(ctx)
+        return [options, *(str(param.metavar) for param in self.params if param.param_type_name == "argument")]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         _write_help(self.help or "", formatter)

@@ -22,6 +22,7 @@ from nova.cli.params import (
     person,
 )
 from nova.cli.session import session
+from nova.cli.slips import tell_future, tell_unknown_worker
 from nova.cli.terminal import note as say
 
 
@@ -46,6 +47,8 @@ def record(
 
     with session() as nova:
         document = record_cost(nova, worker, amount, id=id, source=source, at=instant(at), note=note, by=person(by))
+        tell_unknown_worker(nova, worker)
+        tell_future(nova, instant(at))
     if json:
         emit(document)
     else:

@@ -37,7 +37,7 @@ def deploy(
         int | None, typer.Option("--replicas", metavar="N", help="How many run at once; else 1.")
     ] = None,
     max_replicas: Annotated[
-        int | None, typer.Option("--max-replicas", metavar="N", help="What the engine may scale it to; else 10.")
+        int | None, typer.Option("--max-replicas", metavar="N", help="The most it may be scaled to; else 10.")
     ] = None,
     runtime: Annotated[
         str | None, typer.Option("--runtime", metavar="thread|process", help="Where a run lives; else in a thread.")

@@ -53,7 +53,7 @@ def start(
         emit({"pid": pid, "department": department})
     else:
         line(f"the manager runs with process id {pid}")
-        _say_when_nothing_is_deployed()
+        _say_when_nothing_is_deployed(department)
 
 
 def _serve(settings: Settings, department: str | None, with_autonomous: str | None) -> None:
@@ -70,10 +70,13 @@ def _start(settings: Settings, department: str | None, with_autonomous: str | No
     return start_background(settings, department=department or "", with_autonomous=with_autonomous)
 
 
-def _say_when_nothing_is_deployed() -> None:
+def _say_when_nothing_is_deployed(department: str | None) -> None:
     with session() as nova:
-        if not nova.fleet.snapshot().deployments:
-            note("nothing is deployed yet: nova deploy --help")
+        deployed = nova.fleet.snapshot().deployments.values()
+    if not deployed:
+        note("nothing is deployed yet: nova deploy --help")
+    elif department and department not in ("all", *(one.department for one in deployed)):
+        note(f"nothing is deployed in the department {department} yet")
 
 
 def stop(timeout: Timeout = "30s", department: Department = None, json: AsJson = False) -> None:

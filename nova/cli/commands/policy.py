@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     from nova.bootstrap import Nova
 
 
+MEANING = {
+    "min_roi": "ROI in percent: credibly below it, a setting is tried or it is paused",
+    "scale_roi": "ROI in percent: credibly above it, there will be more replicas",
+    "kill_roi": "ROI in percent: credibly below it, it is killed",
+    "require_approval_above": "a decision that adds more a day waits for you",
+    "max_daily_budget": "the most that the whole fleet may spend in a day",
+    "min_runs": "with fewer runs in the window nothing is decided",
+    "min_success_rate": "percent of runs that succeed: below it nothing is scaled up",
+    "confidence": "how sure each bound of the ROI must be",
+    "window": "how far back the evidence goes",
+    "attribution_lag": "how late revenue comes: the window ends so long ago",
+    "warmup": "how long nothing is decided after the first run",
+    "cooldown": "how long nothing is decided after a step",
+    "scale_factor": "a scale-up multiplies the replicas by it",
+    "max_actions_per_cycle": "the part of the fleet that one cycle may change, at least one",
+    "approval_expiry": "how long a decision waits for you; silence means no",
+    "approval_headroom": "percent by which its cost may have grown when you approve it",
+    "rejection_silence": "how long what you rejected is not proposed again",
+    "probe_interval": "how long after a pause for its ROI it is tried again",
+    "probe_window": "how long such a try lasts",
+    "sync_interval": "how often the platforms are asked; revenue twice as old holds everything",
+    "protected": "names that the engine may only advise on",
+}
+
+
 def _document(nova: Nova) -> dict[str, Any]:
     snapshot = nova.fleet.snapshot()
     policy = nova.policy(snapshot)
@@ -42,9 +67,10 @@ def show(json: AsJson = False) -> None:
 
 
 def _print(policy: Policy, overridden: list[str]) -> None:
-    columns = (Column("key"), Column("value"), Column("set by"))
+    columns = (Column("key"), Column("value"), Column("set by"), Column("meaning", wrap=True))
     rows = [
-        (key, text or "-", "operator" if key in overridden else "default") for key, text in policy.as_text().items()
+        (key, text or "-", "operator" if key in overridden else "default", MEANING.get(key, ""))
+        for key, text in policy.as_text().items()
     ]
     table(columns, rows)
     line(f"policy version {policy.version}")

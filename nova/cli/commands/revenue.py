@@ -27,6 +27,7 @@ from nova.cli.params import (
 )
 from nova.cli.progress import progress, spinner
 from nova.cli.session import session
+from nova.cli.slips import tell_future, tell_unknown_worker
 from nova.cli.terminal import note as say
 from nova.cli.terminal import printable
 
@@ -96,6 +97,8 @@ def record(
 
     with session() as nova:
         document = record_revenue(nova, worker, amount, id=id, source=source, at=instant(at), note=note, by=person(by))
+        tell_unknown_worker(nova, worker)
+        tell_future(nova, instant(at))
     if json:
         emit(document)
     else:
@@ -158,6 +161,7 @@ def import_csv(
             strict=strict,
             progress=tick.reached,
         )
+        tell_unknown_worker(nova, worker)
     if json:
         emit(document)
     else:
@@ -183,7 +187,10 @@ def export(
     by: ReportBy = "worker",
     since: Since = None,
     until: Until = None,
-    format: Annotated[str, typer.Option("--format", metavar="json|csv", help="What to print.")] = "json",
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="json|csv", help="What to print; else json.")
+    ] = None,
+    json: AsJson = False,
 ) -> None:
     """Print the report's figures as JSON or CSV.
 
@@ -194,10 +201,12 @@ def export(
     """
     from nova.errors import UsageProblem
 
-    if format not in ("json", "csv"):
+    if format not in (None, "json", "csv"):
         raise UsageProblem(f"not a format: {format!r}", hint="it is json or csv")
+    if json and format == "csv":
+        raise UsageProblem("--json and --format csv do not go together")
     document = report_document(by, since, until)
-    if format == "json":
+    if format != "csv":
         emit(document)
     else:
         _write_csv(document)
@@ -278,6 +287,7 @@ def attribute(
 
     with session() as nova:
         document = assign(nova, entry, worker, by=person(by))
+        tell_unknown_worker(nova, worker)
     if json:
         emit(document)
     else:
