@@ -59,10 +59,10 @@ def run_demo(*, quick: bool, keep: bool, console: Console) -> int:
     console.print(_CAST)
     with stage(keep=keep) as up:
         play = _Play(up, console, keep, begun)
-        if not quick:
-            console.print("It goes on until Ctrl-C. To look around, from another terminal:")
-            console.print(f"  NOVA_HOME={up.home} nova workers status\n", soft_wrap=True)
         try:
+            if not quick:
+                console.print("It goes on until Ctrl-C. To look around, from another terminal:")
+                console.print(f"  NOVA_HOME={up.home} nova workers status\n", soft_wrap=True)
             play.run(quick=quick)
         except KeyboardInterrupt:
             play.interrupted = True
