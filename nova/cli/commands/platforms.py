@@ -32,7 +32,13 @@ def list_platforms(json: AsJson = False) -> None:
         ]
         emit({"platforms": rows})
         return
-    columns = (Column("platform"), Column("for"), Column("configured", state=True), Column("key"), Column("address", wrap=True))
+    columns = (
+        Column("platform"),
+        Column("for"),
+        Column("configured", state=True),
+        Column("key"),
+        Column("address", wrap=True),
+    )
     table(columns, [(s.name, s.does, "yes" if s.configured else "-", s.key, s.base) for s in states])
 
 
