@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -162,6 +163,14 @@ def _duration(text: str, _: str) -> timedelta:
     return timedelta(seconds=parse_duration(text))
 
 
+def _evidence_window(text: str, currency: str) -> timedelta:
+    """At least a minute: `7`, meant as days, is seven seconds, in which nothing could ever be decided."""
+    value = _duration(text, currency)
+    if value < timedelta(minutes=1):
+        raise ValueError
+    return value
+
+
 def _positive_duration(text: str, currency: str) -> timedelta:
     value = _duration(text, currency)
     if not value:
@@ -204,7 +213,7 @@ _FORMS: dict[str, tuple[Callable[[str, str], Any], str]] = {
     "min_runs": (_count, "a whole number of runs, such as 20"),
     "min_success_rate": _PERCENT,
     "confidence": (_confidence, "a probability from 0.5 to 0.99, such as 0.9"),
-    "window": _SPAN,
+    "window": (_evidence_window, "a duration of at least a minute, such as 24h or 7d"),
     "attribution_lag": _DURATION,
     "warmup": _DURATION,
     "cooldown": _DURATION,
@@ -223,7 +232,9 @@ KEYS: tuple[str, ...] = tuple(_FORMS)
 
 def _known(key: str) -> str:
     if key not in _FORMS:
-        raise UsageProblem(f"the policy has no key {key!r}", hint=f"keys: {', '.join(KEYS)}")
+        near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]}?" if near else f"keys: {', '.join(KEYS)}"
+        raise UsageProblem(f"the policy has no key {key!r}", hint=hint)
     return key
 
 

@@ -80,6 +80,7 @@ def test_what_an_operator_writes_is_read(given: Any, key: str, text: str, value:
         ("confidence", "1"),
         ("confidence", "0.4"),
         ("window", "0"),
+        ("window", "7"),  # seconds, where days were meant
         ("window", "soon"),
         ("max_actions_per_cycle", "0"),
         ("max_actions_per_cycle", "120%"),
