@@ -14,6 +14,7 @@ from nova.clock import parse_duration
 from nova.errors import NovaError, Refused, RevisionConflict, UsageProblem
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, ScopeBudget
 from nova.fleet.fleet import DeployResult, scaled_by
+from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
 from nova.ledger import audit, deployments
 from nova.money import Money
 from workers.agents.configuration import checked, typed
@@ -52,6 +53,12 @@ def declare(
     timeout: str | None = None,
     budget: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
+    schedule: Schedule | None = None,
+    resources: Resources | None = None,
+    health: Sequence[str] = (),
+    imputed: str | None = None,
+    secrets: Sequence[str] = (),
+    env: Sequence[str] = (),
     revive: bool = False,
     by: str,
 ) -> DeployResult:
@@ -78,6 +85,12 @@ def declare(
         timeout_s=parse_duration(timeout) if timeout else _TIMEOUT_S,
         budget=tuple(BudgetLimit.parse(text, settings.nova_currency) for text in budget),
         config=stored,
+        schedule=schedule or Schedule(),
+        resources=resources or Resources(),
+        health=HealthRules.parse(health),
+        imputed=ImputedCost.parse(imputed, settings.nova_currency) if imputed else None,
+        secrets=valid_variables(secrets, "--secret"),
+        env=valid_variables(env, "--env"),
     )
     ledger = nova.ledger  # opened first: a fleet that was changed must find its record
     done = nova.fleet.deploy(asked, revive=revive)
@@ -259,8 +272,8 @@ def _told(value: Any) -> Any:
     if isinstance(value, Mapping):
         return masked(value)
     if isinstance(value, tuple):
-        return [f"{limit.limit}/{limit.per}" for limit in value]
-    return value
+        return [f"{one.limit}/{one.per}" if isinstance(one, BudgetLimit) else one for one in value]
+    return plain(value) if isinstance(value, Schedule | Resources | HealthRules | ImputedCost) else value
 
 
 def _changed(nova: Parts, before: Deployment, act: Callable[[], Deployment], action: str, by: str) -> Deployment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -10,6 +10,7 @@ from nova.clock import parse_time
 from nova.errors import NovaError, UsageProblem
 from nova.fleet.documents import PERS, BudgetLimit, Deployment, FleetSnapshot, PauseReason, ScopeBudget, State, Step
 from nova.fleet.file import Tables, Token
+from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, schedule_of
 from nova.money import Money
 
 _FIELDS = tuple(one.name for one in fields(Deployment))
@@ -19,6 +20,13 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (int, ("replicas", "max_replicas", "revision", "generation", "declared_replicas")),
     (dict, ("config", "tried", "declared_config")),
 )
+_TERMS: Mapping[str, Callable[[Any, str], Any]] = {
+    "schedule": lambda document, _: schedule_of(document),
+    "resources": lambda document, _: resources_of(document),
+    "health": lambda document, _: health_of(document),
+    "imputed": imputed_of,
+    "breaker": lambda document, _: breaker_of(document),
+}
 _STATES, _REASONS = get_args(State), (None, *get_args(PauseReason))
 
 
@@ -37,6 +45,11 @@ def deployment_of(document: Mapping[str, Any], currency: str) -> Deployment:
             given["last_step"] = Step(
                 parse_time(step["at"]), int(step["from_replicas"]), int(step["to_replicas"]), step["decision"]
             )
+        for name, read in _TERMS.items():
+            if given.get(name) is not None:
+                given[name] = read(given[name], currency)
+        for name in ("secrets", "env"):
+            given[name] = tuple(map(str, given.get(name, ())))
         for name in ("config", "tried", "declared_config"):
             given[name] = dict(given.get(name, {}))
         return Deployment(**given)

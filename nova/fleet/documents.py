@@ -11,11 +11,12 @@ from typing import Any, Literal, NamedTuple
 
 from nova.clock import iso
 from nova.errors import UsageProblem
+from nova.fleet.terms import Breaker, HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
 from nova.money import Money
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
 PauseReason = Literal["operator", "budget", "roi", "breaker"]
-PERS = ("run", "day", "month")
+PERS = ("run", "day", "month", "total")
 MOST_REPLICAS = 10_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -42,7 +43,7 @@ def valid_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimit:
-    """What a deployment may cost per run, day or month."""
+    """What a deployment may cost per run, day or month, or in total."""
 
     per: str
     limit: Money
@@ -54,14 +55,15 @@ class BudgetLimit:
         per = per.strip()
         if not slash or per not in PERS:
             raise UsageProblem(
-                f"not a budget: {text!r}", hint="write it as AMOUNT/PER, such as 20/day; PER is run, day or month"
+                f"not a budget: {text!r}",
+                hint="write it as AMOUNT/PER, such as 20/day; PER is run, day, month or total",
             )
         return cls(per, Money.parse(amount, currency)).checked(currency)
 
     def checked(self, currency: str) -> BudgetLimit:
         """Itself. Raises UsageProblem where it makes no sense."""
         if self.per not in PERS:
-            raise UsageProblem(f"not a budget period: {self.per!r}", hint="it is run, day or month")
+            raise UsageProblem(f"not a budget period: {self.per!r}", hint="it is run, day, month or total")
         if self.limit.micros < 0:
             raise UsageProblem(f"a budget must not be negative: {self.limit}/{self.per}")
         if self.limit.currency != currency:
@@ -110,6 +112,12 @@ class Declaration:
     timeout_s: float = 300.0
     budget: tuple[BudgetLimit, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Schedule)
+    resources: Resources = field(default_factory=Resources)
+    health: HealthRules = field(default_factory=HealthRules)
+    imputed: ImputedCost | None = None
+    secrets: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
     def checked(self, currency: str) -> Declaration:
         """Itself. Raises UsageProblem where it makes no sense."""
@@ -130,7 +138,9 @@ class Declaration:
                 hint="raise --max-replicas, or pause it instead",
             )
         if len({limit.checked(currency).per for limit in self.budget}) < len(self.budget):
-            raise UsageProblem("a deployment has at most one budget per run, day and month")
+            raise UsageProblem("a deployment has at most one budget per run, day and month, and one in total")
+        valid_variables(self.secrets, "--secret")
+        valid_variables(self.env, "--env")
         return self
 
 
@@ -140,6 +150,7 @@ class Deployment:
 
     `generation` rises when its instances are to begin anew. Before `evidence_since` nothing counts for the engine.
     `state_until` is when a cooldown or a budget pause ends by itself. `tried` are the tunables' values that were tried.
+    `secrets` and `env` are the names of variables its processes are given. `breaker` is set while its breaker is open.
     `declared_*` is what `deploy` said last, where others may have changed it since: only another word changes it again.
     """
 
@@ -166,6 +177,13 @@ class Deployment:
     declared_replicas: int = 1
     declared_config: Mapping[str, Any] = field(default_factory=dict)
     declared_budget: tuple[BudgetLimit, ...] = ()
+    schedule: Schedule = field(default_factory=Schedule)
+    resources: Resources = field(default_factory=Resources)
+    health: HealthRules = field(default_factory=HealthRules)
+    imputed: ImputedCost | None = None
+    secrets: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    breaker: Breaker | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON keeps it; `decoding` reads it back."""
@@ -179,6 +197,8 @@ def _plain(value: Any) -> Any:
         return {"per": value.per, "limit": f"{value.limit} {value.limit.currency}"}
     if isinstance(value, Step):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Schedule | Resources | HealthRules | ImputedCost | Breaker):
+        return plain(value)
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return dict(value) if isinstance(value, Mapping) else value

@@ -10,6 +10,15 @@ from typing import Any
 from nova.errors import Refused, UsageProblem
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, PauseReason, State, Step
 
+_OF_INSTANCES = (
+    "agent",
+    "runtime",
+    "config",
+    "department",
+    "resources",
+    "secrets",
+    "env",
+)  # they begin anew with these
 _STRENGTH = {None: -1, "budget": 0, "roi": 1, "breaker": 2, "operator": 3}
 
 
@@ -45,7 +54,7 @@ def redeclared(one: Deployment, asked: Declaration) -> Deployment:
         declared_config=dict(asked.config),
         declared_budget=asked.budget,
     )
-    anew = any(getattr(one, key) != getattr(after, key) for key in ("agent", "runtime", "config", "department"))
+    anew = any(getattr(one, key) != getattr(after, key) for key in _OF_INSTANCES)
     return replace(after, generation=one.generation + 1, tried={}) if anew else after
 
 

@@ -150,6 +150,7 @@ runs = Table(
     _column("error", Text, null=True),
     _column("crash", Boolean),
     _column("manager", Text, null=True),
+    _column("cost_micros", BigInteger, null=True),  # what it spent by its own metering; null: not known
     Index("runs_by_worker", "worker", "started_us"),
     sqlite_with_rowid=False,
 )
@@ -225,7 +226,7 @@ run_accounts = Table(
     PrimaryKeyConstraint("run", "day"),
     sqlite_with_rowid=False,
 )
-# Spent and reserved per scope (fleet, department:D, worker:NAME, run:ID) and window (day:…, month:…, run).
+# Spent and reserved per scope (fleet, department:D, worker:NAME, run:ID) and window (day:…, month:…, total, run).
 budget_usage = Table(
     "budget_usage",
     metadata,
@@ -279,6 +280,19 @@ managers = Table(
     _column("cpu_percent", Float, null=True),
     _column("memory_bytes", BigInteger, null=True),
     _column("threads", Integer, null=True),
+    _column("beats", BigInteger, server_default="0"),  # rises while it lives: others judge by their own clock
+    _column("fenced_by", Text, null=True),  # the manager that took its leases over; it writes nothing any more
+    sqlite_with_rowid=False,
+)
+# Who runs a deployment. `token` rises with every change of hands.
+leases = Table(
+    "leases",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    _column("manager", Text, null=True),  # null: free
+    _column("token", BigInteger),
+    _column("at_us", BigInteger),
+    Index("leases_by_manager", "manager"),
     sqlite_with_rowid=False,
 )
 worker_state = Table(
@@ -291,6 +305,27 @@ worker_state = Table(
     PrimaryKeyConstraint("worker", "key"),
     sqlite_with_rowid=False,
 )
+
+# Effects that a worker means to have: recorded before they are done, marked after.
+outbox = Table(
+    "outbox",
+    metadata,
+    _column("worker", Text),
+    _column("key", Text),
+    _column("topic", Text),
+    _column("payload", Text),  # JSON
+    _column("state", Text),  # pending, done, failed
+    _column("attempts", Integer),
+    _column("run", Text, null=True),  # who is at it, or did it last
+    _column("result", Text, null=True),  # JSON
+    _column("error", Text, null=True),
+    _column("at_us", BigInteger),
+    _column("due_us", BigInteger),
+    _column("done_us", BigInteger, null=True),
+    PrimaryKeyConstraint("worker", "key"),
+    sqlite_with_rowid=False,
+)
+Index("outbox_due", outbox.c.worker, outbox.c.due_us, sqlite_where=outbox.c.state == "pending")
 
 # How far each platform's sync has come.
 cursors = Table(

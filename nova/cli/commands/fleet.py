@@ -47,13 +47,58 @@ def deploy(
     ] = None,
     budget: Annotated[
         list[str] | None,
-        typer.Option("--budget", metavar="AMOUNT/PER", help=f"Such as 20/day; per run, day or month; {_MANY}."),
+        typer.Option("--budget", metavar="AMOUNT/PER", help=f"Such as 20/day; per run, day, month or total; {_MANY}."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=f"The agent's configuration; {_MANY}.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The agent's configuration as JSON or TOML.")
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option("--cron", metavar="EXPRESSION", help="Run by the clock instead, as '0 9 * * mon-fri'.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", metavar="ZONE", help="Of --cron and --window; else NOVA_TIMEZONE.")
+    ] = None,
+    at_most: Annotated[
+        int, typer.Option("--at-most", metavar="N", min=0, help="Missed runs of --cron to make up for: 1, 0 or more.")
+    ] = 1,
+    jitter: Annotated[
+        str | None, typer.Option("--jitter", metavar="DURATION", help="Begin each run up to so much later.")
+    ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option("--window", metavar="SPAN", help=f"Begin runs only then: 'mon-fri 09:00-17:00'; {_MANY}."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="One run, and then no more.")] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", metavar="SIZE", help="Of each process, such as 512MB.")
+    ] = None,
+    cpu_limit: Annotated[
+        str | None, typer.Option("--cpu-limit", metavar="DURATION", help="Processor time of one run, such as 5m.")
+    ] = None,
+    open_files: Annotated[
+        int | None, typer.Option("--open-files", metavar="N", min=16, help="The most files a process may have open.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", min=1, help="The most processes an instance may be.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option("--secret", metavar="VARIABLE", help=f"A secret that its processes are given; {_MANY}."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="VARIABLE", help=f"A variable that its processes are given; {_MANY}."),
+    ] = None,
+    health: Annotated[
+        list[str] | None,
+        typer.Option("--health", metavar="RULE=VALUE", help=f"When its breaker opens, as velocity=5; {_MANY}."),
+    ] = None,
+    imputed: Annotated[
+        str | None,
+        typer.Option("--imputed", metavar="AMOUNT/PER", help="Costs it does not meter: 0.02/run or 0.50/hour."),
     ] = None,
     revive: Annotated[
         bool, typer.Option("--revive", help="Take a killed name again; its old evidence is forgotten.")
@@ -71,9 +116,25 @@ def deploy(
       nova deploy sales shell --name mailer --every 15m --budget 5/day --set command='python3 ~/mailer.py'
     """
     from nova.cli.agent_config import read_config
+    from nova.clock import parse_duration
+    from nova.fleet.terms import Resources, Schedule, parse_size
     from workers.deployments import declare
 
     given = read_config(config, settings or [])
+    schedule = Schedule(
+        cron=cron,
+        timezone=timezone or "",
+        at_most=at_most,
+        jitter_s=parse_duration(jitter) if jitter else 0.0,
+        windows=tuple(window or ()),
+        once=once,
+    )
+    resources = Resources(
+        memory_bytes=parse_size(memory_limit) if memory_limit else None,
+        cpu_s=parse_duration(cpu_limit) if cpu_limit else None,
+        open_files=open_files,
+        processes=processes,
+    )
     with session() as nova:
         done = declare(
             nova,
@@ -87,6 +148,12 @@ def deploy(
             timeout=timeout,
             budget=budget or [],
             config=given,
+            schedule=schedule,
+            resources=resources,
+            health=health or [],
+            imputed=imputed,
+            secrets=secret or [],
+            env=env or [],
             revive=revive,
             by=person(by),
         )
@@ -99,6 +166,7 @@ def deploy(
 
 def declaration(deployment: Deployment) -> dict[str, Any]:
     """As `deploy --json` shows it; what looks like a secret in the configuration is masked."""
+    from nova.fleet.terms import plain
     from workers.deployments import masked
 
     return {
@@ -113,6 +181,12 @@ def declaration(deployment: Deployment) -> dict[str, Any]:
         "timeout_s": deployment.timeout_s,
         "budget": [{"per": limit.per, "limit": limit.limit} for limit in deployment.budget],
         "config": masked(deployment.config),
+        "schedule": plain(deployment.schedule),
+        "resources": plain(deployment.resources),
+        "health": plain(deployment.health),
+        "imputed": plain(deployment.imputed) if deployment.imputed else None,
+        "secrets": list(deployment.secrets),
+        "env": list(deployment.env),
         "revision": deployment.revision,
     }
 
@@ -134,11 +208,24 @@ def _shown(key: str, value: Any) -> str:
 
     if key.endswith("_s"):
         return format_duration(value)
+    if key in ("schedule", "resources", "health", "imputed"):
+        return _terms(value)
     if key == "budget":
         return ", ".join(f"{limit.limit}/{limit.per}" for limit in value) or "none"
     if isinstance(value, Mapping):
         return json_text.dumps(masked(value), default=str, ensure_ascii=False)
     return str(value)
+
+
+def _terms(value: Any) -> str:
+    """Only what differs from the default."""
+    from nova.fleet.terms import ImputedCost, plain
+
+    if value is None:
+        return "none"
+    usual = {} if isinstance(value, ImputedCost) else plain(type(value)())
+    given = {key: one for key, one in plain(value).items() if key not in usual or usual[key] != one}
+    return ", ".join(f"{key.removesuffix('_s')}={one}" for key, one in given.items()) or "the default"
 
 
 def _say_whether_it_runs() -> None:

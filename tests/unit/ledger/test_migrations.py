@@ -88,7 +88,7 @@ def test_a_failed_migration_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypa
 def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger.db"
     with monkeypatch.context() as newer:
-        newer.setattr(migrations, "MIGRATIONS", {2: lambda conn: None})
+        newer.setattr(migrations, "MIGRATIONS", {**migrations.MIGRATIONS, migrations.newest() + 1: lambda conn: None})
         opened(path).close()
     with pytest.raises(NovaError, match="newer nova") as refused:
         opened(path)
