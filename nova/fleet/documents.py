@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from nova.clock import iso
 from nova.errors import UsageProblem
-from nova.fleet.terms import Breaker, HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
+from nova.fleet.terms import Breaker, HealthRules, ImputedCost, Resources, Schedule, checked, plain, valid_variables
 from nova.money import Money
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
@@ -139,6 +139,8 @@ class Declaration:
             )
         if len({limit.checked(currency).per for limit in self.budget}) < len(self.budget):
             raise UsageProblem("a deployment has at most one budget per run, day and month, and one in total")
+        for terms in (self.schedule, self.resources, self.health):
+            checked(terms)
         valid_variables(self.secrets, "--secret")
         valid_variables(self.env, "--env")
         return self

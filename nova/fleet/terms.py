@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from math import inf, isfinite
+from typing import Any, TypeVar
 
 from nova.clock import parse_duration
 from nova.errors import UsageProblem
@@ -21,8 +22,12 @@ HEALTH_RULES = {
     "probe": "probe_s",
 }
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_LARGEST = 1024**5
+_NUMBER = re.compile(r"\d{1,6}(?:\.\d+)?", re.ASCII)
+_ABOVE = {"velocity": 1.0}  # what costs no more than is normal trips nothing
+_UP_TO = {"error_percent": 100.0}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -80,6 +85,8 @@ class HealthRules:
                 raise UsageProblem(
                     f"not a health rule: {setting!r}", hint=f"it is one of {', '.join(HEALTH_RULES)}, as in velocity=5"
                 )
+            if name in given:
+                raise UsageProblem(f"a health rule is said twice: {key.strip()}")
             given[name] = _rule(name, text.strip())
         return cls(**given)
 
@@ -99,7 +106,7 @@ class ImputedCost:
             raise UsageProblem(f"not an imputed cost: {text!r}", hint="write it as 0.02/run or 0.50/hour")
         cost = cls(Money.parse(amount, currency), per.strip())
         if cost.amount.micros < 0 or cost.amount.currency != currency:
-            raise UsageProblem(f"an imputed cost is a positive amount in {currency}, not {text!r}")
+            raise UsageProblem(f"an imputed cost is an amount of at least 0 in {currency}, not {text!r}")
         return cost
 
 
@@ -112,11 +119,14 @@ class Breaker:
     probing: bool = False
 
 
+T = TypeVar("T", bound="Schedule | Resources | HealthRules | Breaker")
+
+
 def parse_size(text: str) -> int:
     """Bytes, of `256MB`, `1.5G` or `1048576`; a K is 1024. Raises UsageProblem."""
     found = _SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
-    if size <= 0:
+    size = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
+    if not 0 < size <= _LARGEST:
         raise UsageProblem(f"not a size: {text!r}", hint="write it as 256MB or 1.5G")
     return size
 
@@ -125,7 +135,8 @@ def valid_variables(names: Sequence[str], what: str) -> tuple[str, ...]:
     """Names of environment variables, sorted, each once. Raises UsageProblem."""
     for name in names:
         if not _VARIABLE.fullmatch(name):
-            raise UsageProblem(f"not the name of a variable: {name!r}", hint=f"{what} takes a name, never a value")
+            shown = name.partition("=")[0]  # what follows may be the secret itself
+            raise UsageProblem(f"not the name of a variable: {shown!r}", hint=f"{what} takes a name, never a value")
     return tuple(sorted(set(names)))
 
 
@@ -138,44 +149,76 @@ def plain(value: Schedule | Resources | HealthRules | ImputedCost | Breaker) -> 
     }
 
 
+def checked(value: T) -> T:
+    """Itself. Raises UsageProblem where a field is of another kind than it should be, or a number makes no sense."""
+    for one in fields(value):
+        given = getattr(value, one.name)
+        if not _FITS[str(one.type)](given):
+            raise UsageProblem(f"{one.name} cannot be {given!r}")
+    return value
+
+
 def schedule_of(document: Mapping[str, Any]) -> Schedule:
     known = _known(Schedule, document)
-    return Schedule(**{**known, "windows": tuple(known.get("windows", ()))})
+    windows = known.get("windows")
+    return checked(Schedule(**{**known, "windows": tuple(windows)} if isinstance(windows, list) else known))
 
 
 def resources_of(document: Mapping[str, Any]) -> Resources:
-    return Resources(**_known(Resources, document))
+    return checked(Resources(**_known(Resources, document)))
 
 
 def health_of(document: Mapping[str, Any]) -> HealthRules:
-    return HealthRules(**_known(HealthRules, document))
+    return checked(HealthRules(**_known(HealthRules, document)))
 
 
 def imputed_of(document: Mapping[str, Any], currency: str) -> ImputedCost:
+    if not isinstance(document["amount"], str):
+        raise UsageProblem(f"an amount is kept as text, not as {document['amount']!r}")
     return ImputedCost.parse(f"{document['amount']}/{document['per']}", currency)
 
 
 def breaker_of(document: Mapping[str, Any]) -> Breaker:
-    return Breaker(**_known(Breaker, document))
+    return checked(Breaker(**_known(Breaker, document)))
+
+
+def _is_number(value: object, kinds: tuple[type, ...], least: float = 0.0) -> bool:
+    return type(value) in kinds and isfinite(value) and value >= least  # type: ignore[arg-type, operator]
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: _is_number(value, (int,)),
+    "float": lambda value: _is_number(value, (int, float)),
+    "int | None": lambda value: value is None or _is_number(value, (int,), 1),
+    "float | None": lambda value: value is None or (_is_number(value, (int, float)) and value > 0),
+    "tuple[str, ...]": lambda value: isinstance(value, tuple) and all(isinstance(one, str) for one in value),
+}
 
 
 def _known(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
     """Fields it does not know belong to a newer nova and are passed over."""
+    if not isinstance(document, Mapping):
+        raise UsageProblem(f"{document!r} cannot be read as {kind.__name__}")
     return {one.name: document[one.name] for one in fields(kind) if one.name in document}
 
 
 def _rule(name: str, text: str) -> Any:
     if text == "off":
         return 0
-    try:
-        if name.endswith("_s"):
-            return parse_duration(text)
-        if name.endswith("_runs"):
-            number: float = int(text)
-        else:
-            number = float(text.removesuffix("%").removesuffix("x"))
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1e6:
-        raise UsageProblem(f"not a value for {name}: {text!r}", hint="a number, a duration such as 2m, or off")
-    return number
+    if name.endswith("_s"):
+        return parse_duration(text)
+    found = _NUMBER.fullmatch(text.removesuffix("%" if name == "error_percent" else "x"))
+    number = float(found[0]) if found else -inf
+    whole = name.endswith("_runs")
+    if not _ABOVE.get(name, -1.0) < number <= _UP_TO.get(name, inf) or (whole and "." in text):
+        raise UsageProblem(f"not a value for {name}: {text!r}", hint=_hint(name))
+    return int(number) if whole else number
+
+
+def _hint(name: str) -> str:
+    if name in _ABOVE:
+        return f"a number above {_ABOVE[name]:g}, or off"
+    return f"a number up to {_UP_TO[name]:g}, or off" if name in _UP_TO else "a whole number of runs, or off"
