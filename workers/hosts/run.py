@@ -22,6 +22,7 @@ from workers.context import RunContext
 from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, RunEnded, Spec
 from workers.hosts.leash_client import Leash
+from workers.hosts.local_desk import LocalDesk
 from workers.hosts.metering import Message
 from workers.hosts.shell_run import CommandEnded, ShellRun
 from workers.printed import printing_to
@@ -171,7 +172,7 @@ class Run:
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         """Runs a shell command that can be killed for real, and books what it says of money."""
-        context = RunContext(self, {})
+        context = RunContext(LocalDesk(self), {})
         command = ShellRun(self.services.leash, self.services.ledger.store.currency, _booking(context), self.write_log)
         self._command = command
         if self._verdict is not None:
@@ -249,11 +250,11 @@ class Run:
             cell.let_go()
             agent, cell.config = self.services.agents(spec.agent, spec.config)
             worker = agent()
-            context = RunContext(self, cell.config)
+            context = RunContext(LocalDesk(self), cell.config)
             worker.setup(context)
             cell.worker, cell.key = worker, key
         else:
-            worker, context = cell.worker, RunContext(self, cell.config)
+            worker, context = cell.worker, RunContext(LocalDesk(self), cell.config)
         return worker.run(context)
 
 

@@ -1,0 +1,80 @@
+"""The seam between a run and its manager: everything that a run may ask for, whichever process it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nova.money import Money
+
+if TYPE_CHECKING:
+    from workers.hosts.shell_run import CommandEnded
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who the run is. `currency` is that of amounts which name none."""
+
+    worker: str
+    instance: str
+    index: int
+    run: str
+    manager: str
+    currency: str
+
+
+class Desk(Protocol):
+    """Once the run was ended from outside, every call on money or state raises LateRun."""
+
+    @property
+    def about(self) -> About: ...
+    @property
+    def replicas(self) -> int:
+        """How many are declared now."""
+        ...
+
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def platforms(self) -> Any: ...
+    def wait(self, seconds: float) -> bool:
+        """Returns early, with True, when the run is asked to end."""
+        ...
+
+    def now(self) -> datetime: ...
+    def beat(self) -> None:
+        """A sign of life."""
+        ...
+
+    def write_log(self, lines: Sequence[str]) -> None: ...
+    def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
+        """Raises OSError when it cannot be started."""
+        ...
+
+    def spend(self, price: Money, reason: str) -> None:
+        """Raises BudgetExceeded, and the run ends."""
+        ...
+
+    def spent(self, price: Money, reason: str) -> None: ...
+    def reserve(self, ceiling: Money, release_on_death: bool) -> str:
+        """The reservation's key. Raises BudgetExceeded, and the run ends."""
+        ...
+
+    def settle(self, reservation: str, actual: Money, reason: str) -> None: ...
+    def earn(self, revenue: Money, external_id: str, note: str | None) -> bool:
+        """False where it was earned before; LedgerConflict where that was another amount."""
+        ...
+
+    def claim(self, source: str, object_id: str) -> None: ...
+    def state_get(self, key: str) -> tuple[bool, Any]:
+        """Whether there is such a key, and its value."""
+        ...
+
+    def state_set(self, key: str, value: Any) -> None: ...
+    def state_delete(self, key: str) -> bool:
+        """Whether there was such a key."""
+        ...
+
+    def state_keys(self) -> Sequence[str]: ...

@@ -1,0 +1,142 @@
+"""The desk of a run that is in its manager's own process: it books in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nova.errors import LedgerConflict, PlatformNotConfigured
+from nova.ledger.entries import Entry
+from nova.ledger.limits import Booked, LimitReached
+from nova.money import Money
+from workers.hosts.desk import About
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.hosts.run import Run
+    from workers.hosts.shell_run import CommandEnded
+
+T = TypeVar("T")
+_MISSING = object()
+
+
+class LocalDesk:
+    """A Desk."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._ledger = run.services.ledger
+        spec = run.spec
+        self.about = About(
+            spec.worker, spec.instance, spec.index, run.id, run.services.manager, self._ledger.store.currency
+        )
+
+    @property
+    def replicas(self) -> int:
+        return self._run.spec.replicas
+
+    @property
+    def stopping(self) -> bool:
+        return self._run.stopping.is_set()
+
+    @property
+    def platforms(self) -> Any:
+        if self._run.services.platforms is None:
+            raise PlatformNotConfigured("no platforms are available to this run")
+        return self._run.services.platforms
+
+    def wait(self, seconds: float) -> bool:
+        return self._run.stopping.wait(seconds)
+
+    def now(self) -> datetime:
+        return self._run.services.clock.now()
+
+    def beat(self) -> None:
+        self._run.beat()
+
+    def write_log(self, lines: Sequence[str]) -> None:
+        self._run.write_log(lines)
+
+    def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
+        return self._run.command(text, cwd, env)
+
+    def spend(self, price: Money, reason: str) -> None:
+        run = self._run
+        self._tell(
+            self._spending(price, lambda: self._ledger.budgets.spend(run.ref, price, run.spec.limits, reason or None))
+        )
+
+    def spent(self, price: Money, reason: str) -> None:
+        run = self._run
+        with run.reaching_the_ledger():
+            booked = self._ledger.budgets.spent(run.ref, price, run.spec.limits, reason or None)
+        self._tell(booked)
+        with run.passing():  # a run that was ended has its money booked all the same, and is told that it is late
+            return
+
+    def reserve(self, ceiling: Money, release_on_death: bool) -> str:
+        run = self._run
+        return self._spending(
+            ceiling,
+            lambda: self._ledger.budgets.reserve(run.ref, ceiling, run.spec.limits, release_on_death=release_on_death),
+        )
+
+    def settle(self, reservation: str, actual: Money, reason: str) -> None:
+        limits = self._run.spec.limits
+        self._tell(
+            self._spending(actual, lambda: self._ledger.budgets.settle(reservation, actual, limits, reason or None))
+        )
+
+    def earn(self, revenue: Money, external_id: str, note: str | None) -> bool:
+        about = self.about
+        entry = Entry(
+            external_id, f"worker:{about.worker}", "revenue", revenue, self.now(), about.worker, about.run,
+            model="direct", evidence="earn", note=note,
+        )  # fmt: skip
+        with self._run.passing():
+            known = self._ledger.entries.record([entry])
+            if not known.conflicts:
+                return known.new > 0
+            before = self._ledger.entries.find(entry.ref).entry
+            if (before.kind, before.amount) == (entry.kind, entry.amount):  # by another run, at another time
+                return False
+        raise LedgerConflict(
+            f"{entry.ref} was earned before as {before.amount} {before.amount.currency}, not {revenue}"
+        )
+
+    def claim(self, source: str, object_id: str) -> None:
+        with self._run.passing():
+            self._ledger.claims.claim(source, object_id, self.about.worker, self.about.run)
+
+    def state_get(self, key: str) -> tuple[bool, Any]:
+        with self._run.passing():
+            value = self._ledger.state.get(self.about.worker, key, _MISSING)
+        return (False, None) if value is _MISSING else (True, value)
+
+    def state_set(self, key: str, value: Any) -> None:
+        with self._run.passing():
+            self._ledger.state.set(self.about.worker, key, value)
+
+    def state_delete(self, key: str) -> bool:
+        with self._run.passing():
+            return self._ledger.state.delete(self.about.worker, key)
+
+    def state_keys(self) -> Sequence[str]:
+        with self._run.passing():
+            return list(self._ledger.state.all(self.about.worker))
+
+    def _tell(self, booked: Booked) -> None:
+        if booked.near:
+            self._run.budget_hit("near", booked.near)
+        if booked.breaches:
+            self._run.budget_hit("broken", booked.breaches)
+
+    def _spending(self, price: Money, act: Callable[[], T]) -> T:
+        with self._run.passing():
+            try:
+                return act()
+            except LimitReached as refusal:
+                self._run.refuse(refusal, price)
+                raise
