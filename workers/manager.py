@@ -326,5 +326,6 @@ class WorkerManager:
             self._observer.states(report, now)
 
     def _prune(self) -> None:
-        gone = self._ledger.runs.prune(self._clock.now())
-        log.info("runs_pruned", extra={"action": "runs_pruned", "runs": gone})
+        now = self._clock.now()
+        runs, effects = self._ledger.runs.prune(now), self._ledger.outbox.prune(now)
+        log.info("ledger_pruned", extra={"action": "ledger_pruned", "runs": runs, "effects": effects})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nova.ledger.deployments import Deployments
     from nova.ledger.entries import Entries
     from nova.ledger.instances import Instances
+    from nova.ledger.outbox import Outbox
     from nova.ledger.rates import Rates
     from nova.ledger.reports import Reports
     from nova.ledger.runs import Runs
@@ -124,6 +125,12 @@ class Ledger:
         from nova.ledger.state import State
 
         return State(self.store)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        from nova.ledger.outbox import Outbox
+
+        return Outbox(self.store)
 
     @cached_property
     def claims(self) -> Claims:

@@ -311,8 +311,8 @@ outbox = Table(
     "outbox",
     metadata,
     _column("worker", Text),
-    _column("key", Text),
     _column("topic", Text),
+    _column("key", Text),
     _column("payload", Text),  # JSON
     _column("state", Text),  # pending, done, failed
     _column("attempts", Integer),
@@ -322,7 +322,7 @@ outbox = Table(
     _column("at_us", BigInteger),
     _column("due_us", BigInteger),
     _column("done_us", BigInteger, null=True),
-    PrimaryKeyConstraint("worker", "key"),
+    PrimaryKeyConstraint("worker", "topic", "key"),
     sqlite_with_rowid=False,
 )
 Index("outbox_due", outbox.c.worker, outbox.c.due_us, sqlite_where=outbox.c.state == "pending")

@@ -1,4 +1,4 @@
-"""What a command says of money on its standard output: lines such as {"nova":"spend","amount":"0.12"}."""
+"""What a command tells nova on its standard output: lines such as {"nova":"spend","amount":"0.12"}."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ class MalformedMessage(NovaError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`kind` is spend, spent, earn or claim; the other fields are those the kind has."""
+    """`kind` is spend, spent, earn, claim or state; the other fields are those the kind has."""
 
     kind: str
     amount: Money | None = None
     reason: str | None = None
     id: str | None = None
     source: str | None = None
+    key: str | None = None
+    value: Any = None
 
 
-_TEXTS = {"spend": ("reason",), "spent": ("reason",), "earn": ("id",), "claim": ("source", "id")}
-_NEEDED = {"spend": (), "spent": (), "earn": ("id",), "claim": ("source", "id")}
+_TEXTS = {"spend": ("reason",), "spent": ("reason",), "earn": ("id",), "claim": ("source", "id"), "state": ("key",)}
+_NEEDED = {"spend": (), "spent": (), "earn": ("id",), "claim": ("source", "id"), "state": ("key",)}
 
 
 def may_be_message(line: bytes) -> bool:
@@ -52,6 +54,8 @@ def parse(line: bytes, currency: str) -> Message | None:
     if not isinstance(body, dict) or "nova" not in body:
         return None
     try:
+        if body["nova"] == "state":
+            body = json.loads(line)  # a value is kept as JSON has it, and only money needs its decimals
         return _message(body, currency)
     except NovaError as problem:
         raise MalformedMessage(f"{problem.message}: {_shown(line)}") from None
@@ -70,6 +74,10 @@ def _message(body: dict[str, Any], currency: str) -> Message:
         raise MalformedMessage(f"`{missing[0]}` is missing")
     if kind == "claim":
         return Message(kind, **texts)
+    if kind == "state":
+        if "value" not in body:
+            raise MalformedMessage("`value` is missing")
+        return Message(kind, **texts, value=body["value"])
     if "amount" not in body:
         raise MalformedMessage("`amount` is missing")
     amount = Money.of(body["amount"], currency)

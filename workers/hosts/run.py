@@ -266,6 +266,8 @@ def _booking(context: RunContext) -> Callable[[Message], None]:
     def book(message: Message) -> None:
         if message.kind == "claim":
             context.claim(message.source or "", message.id or "")
+        elif message.kind == "state":
+            context.state[message.key or ""] = message.value
         elif message.amount is not None and message.kind == "earn":
             context.earn(message.amount, message.id or "")
         elif message.amount is not None:

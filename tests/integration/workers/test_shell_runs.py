@@ -70,6 +70,22 @@ def test_its_messages_are_booked(rig: Rig) -> None:
     assert claim.worker == "sh"
 
 
+def test_a_command_keeps_its_state(rig: Rig) -> None:
+    values = {"seen": {"page": 3, "share": 0.5}, "ü": None}
+    lines = [{"nova": "state", "key": key, "value": value} for key, value in values.items()]
+    rig.sync(rig.shell("\n".join(f"echo '{json.dumps(line)}'" for line in lines)))
+    assert rig.ended().status == "succeeded"
+    assert rig.ledger.state.all("sh") == values
+
+
+def test_what_no_state_can_hold_fails_the_run(rig: Rig) -> None:
+    rig.sync(rig.shell("""echo '{"nova":"state","key":"seen","value":NaN}'"""))
+    run = rig.ended()
+    assert (run.status, run.crash) == ("failed", True)
+    assert "cannot be kept as JSON" in run.error
+    assert rig.ledger.state.all("sh") == {}
+
+
 def test_a_refused_spend_ends_the_whole_group_and_is_no_crash(rig: Rig, home: Path) -> None:
     command = """
         sleep 300 & echo $$ $! > pids

@@ -8,7 +8,7 @@ from workers.hosts.metering import LineSplitter, MalformedMessage, Message, pars
 USD = "USD"
 
 
-def test_the_four_messages_are_read() -> None:
+def test_the_messages_are_read() -> None:
     assert parse(b'{"nova":"spend","amount":"0.12","reason":"tokens"}', USD) == Message(
         "spend", Money(120_000, USD), reason="tokens"
     )
@@ -17,6 +17,12 @@ def test_the_four_messages_are_read() -> None:
         "earn", Money(9_000_000, USD), id="order-17"
     )
     assert parse(b'{"nova":"claim","source":"stripe","id":"pi_1"}', USD) == Message("claim", source="stripe", id="pi_1")
+
+
+def test_a_value_of_the_state_is_kept_as_json_has_it() -> None:
+    line = b'{"nova":"state","key":"seen","value":{"page":3,"share":0.1,"last":null}}'
+    assert parse(line, USD) == Message("state", key="seen", value={"page": 3, "share": 0.1, "last": None})
+    assert parse(b'{"nova":"state","key":"seen","value":null}', USD) == Message("state", key="seen", value=None)
 
 
 def test_a_number_in_json_is_exact_and_no_float() -> None:
@@ -55,6 +61,9 @@ def test_other_output_is_no_message(line: bytes) -> None:
         (b'{"nova":"earn","amount":"1"}', "`id` is missing"),
         (b'{"nova":"earn","amount":"1","id":17}', "must be a string"),
         (b'{"nova":"claim","id":"pi"}', "`source` is missing"),
+        (b'{"nova":"state","key":"seen"}', "`value` is missing"),
+        (b'{"nova":"state","value":1}', "`key` is missing"),
+        (b'{"nova":"state","key":["a"],"value":1}', "must be a string"),
         (b'{"nova":"steal","amount":"1"}', "unknown message"),
         (b'{"nova":7}', "unknown message"),
         (b'{"nova":"spend","amount":"1"', "not valid JSON"),
