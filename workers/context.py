@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova.errors import UsageProblem
 from nova.money import Money
+from workers.outbox import Outbox
 from workers.spending import Spending
 from workers.state import DurableState
 from workers.worker_log import WorkerLogger
@@ -80,6 +81,11 @@ class RunContext:
     def state(self) -> MutableMapping[str, Any]:
         """A durable mapping of this deployment, shared by its replicas: text keys, values as JSON has them."""
         return DurableState(self._desk)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Effects on the outside world that must happen once: recorded before they are tried, marked after."""
+        return Outbox(self._desk, self.log)
 
     @cached_property
     def log(self) -> logging.Logger:

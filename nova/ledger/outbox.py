@@ -1,83 +1,49 @@
 """Effects that a deployment means to have, such as a mail sent: recorded before they are tried, marked after.
 
-An effect is named by worker, topic and key. A run takes it, so that no other does it meanwhile; what a dead run had
-taken is free again.
+A run takes an effect, so that no other does it meanwhile; what a dead run had taken is free again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, delete, func, insert, literal, or_, select, tuple_, update
 
 from nova.clock import from_us, to_us
-from nova.errors import LedgerConflict, NotFound, NovaError, Refused, UsageProblem
+from nova.errors import LedgerConflict, NotFound, Refused
 from nova.ledger import audit
+from nova.ledger.effects import (
+    LONGEST_WAIT_US,
+    MOST_ATTEMPTS,
+    Effect,
+    EffectFailed,
+    EffectHeld,
+    Mark,
+    check_name,
+    encode_payload,
+    encode_result,
+    wait_us,
+)
 from nova.ledger.schema import outbox, runs
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
 
-MOST_BYTES = 1_000_000
-MOST_ATTEMPTS = 10
 STATES = ("pending", "failed", "done")
 DONE_DAYS, FAILED_DAYS = 30, 90
-_FIRST_WAIT_US, _LONGEST_WAIT_US = 30_000_000, 3_600_000_000
-_MOST_CHARS = 250
 _ERROR_CHARS = 2_000
 _PRUNE_ROWS = 5_000
-
 _WAITS = outbox.c.state == literal("pending", literal_execute=True)  # as the index over what waits says it
-Mark = tuple[int, str, str]  # of an effect in the order in which they are due
-
-
-class EffectHeld(NovaError):
-    """Another run is at this effect."""
-
-
-class EffectFailed(Refused):
-    """This effect failed too often and is tried no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """`attempts`: how often it was begun. `run`: who is at it, or did it last. `result`: what its doer said of it."""
-
-    worker: str
-    topic: str
-    key: str
-    payload: Any
-    state: str  # pending, done, failed
-    attempts: int
-    run: str | None
-    result: Any
-    error: str | None
-    at: datetime
-    due_at: datetime
-    done_at: datetime | None
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every attempt and on every machine, and one that fits into a header."""
-        name = "\0".join((self.worker, self.topic, self.key))
-        return f"nova-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-
-    @property
-    def mark(self) -> Mark:
-        return to_us(self.due_at), self.topic, self.key
 
 
 def put(conn: Connection, at: datetime, worker: str, topic: str, key: str, payload: Any) -> bool:
     """True when it is new; the same again is no news, the same key with another payload a LedgerConflict."""
-    for what, name in (("topic", topic), ("key", key)):
-        if not isinstance(name, str) or not 0 < len(name) <= _MOST_CHARS:
-            raise UsageProblem(f"an effect's {what} is a text of 1 to {_MOST_CHARS} characters, not {str(name)[:40]!r}")
-    body = encode(f"the payload of {topic} {key!r}", payload)
+    check_name(topic, key)
+    body = encode_payload(topic, key, payload)
     known = conn.execute(select(outbox.c.payload).where(*_named(worker, topic, key))).scalar()
     if known is None:
         now = to_us(at)
@@ -100,64 +66,52 @@ def take(conn: Connection, at: datetime, worker: str, run: str, topic: str | Non
         effect = _effect(row)
         if effect.attempts < MOST_ATTEMPTS:
             return _taken(conn, effect, run)
-        _give_up(conn, effect, f"{effect.attempts} runs died while they were at it")
+        _give_up(conn, effect)
     return None
 
 
 def begin(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, payload: Any) -> Effect:
     """One effect, put where it is new, and now this run's whenever it is due; or as it was done already.
 
-    Raises EffectHeld where an open run is at it, EffectFailed where it was given up, LedgerConflict as `put` does.
+    Also one that was given up, whose doer is to be told so. Raises EffectHeld where an open run is at it, and
+    LedgerConflict as `put` does.
     """
     put(conn, at, worker, topic, key, payload)
     effect = _get(conn, worker, topic, key)
-    if effect.state == "done":
+    if effect.state != "pending":
         return effect
-    if effect.state == "pending" and effect.run is not None and _is_open(conn, effect.run):
+    if effect.run is not None and _is_open(conn, effect.run):
         raise EffectHeld(f"the run {effect.run} is at {topic} {key!r}")
-    if effect.state == "pending" and effect.attempts >= MOST_ATTEMPTS:
-        effect = _give_up(conn, effect, f"{effect.attempts} runs died while they were at it")
-    if effect.state == "failed":
-        hint = f"`nova workers outbox {worker} --retry KEY` lets it be tried again"
-        raise EffectFailed(f"{topic} {key!r} failed too often: {effect.error}", hint=hint)
-    return _taken(conn, effect, run)
+    return _taken(conn, effect, run) if effect.attempts < MOST_ATTEMPTS else _give_up(conn, effect)
 
 
-def done(conn: Connection, at: datetime, effect: Effect, run: str, result: Any = None) -> bool:
+def done(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, result: Any = None) -> bool:
     """False where it is not this run's any more. UsageProblem, with nothing written, for a result that is no JSON."""
-    body = None if result is None else encode(f"the result of {effect.topic} {effect.key!r}", result)
+    body = None if result is None else encode_result(topic, key, result)
     values = {"state": "done", "result": body, "error": None, "done_us": to_us(at)}
-    return conn.execute(update(outbox).where(*_held(effect, run)).values(values)).rowcount > 0
+    return conn.execute(update(outbox).where(*_held(worker, run, topic, key)).values(values)).rowcount > 0
 
 
-def failed(conn: Connection, at: datetime, effect: Effect, run: str, error: str) -> Effect:
+def failed(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, error: str) -> Effect:
     """Due again after a while, twice as long each time; after the last attempt it is failed for good."""
-    wait_us = min(_LONGEST_WAIT_US, _FIRST_WAIT_US << min(effect.attempts - 1, 20))
-    state = "failed" if effect.attempts >= MOST_ATTEMPTS else "pending"
-    now = to_us(at)
-    values = {"state": state, "run": None, "error": error[-_ERROR_CHARS:], "due_us": now + wait_us}
-    conn.execute(update(outbox).where(*_held(effect, run)).values(values))
-    return _get(conn, effect.worker, effect.topic, effect.key)
+    effect = _get(conn, worker, topic, key)
+    if effect.run != run or effect.state != "pending":
+        return effect
+    state = "pending" if effect.attempts < MOST_ATTEMPTS else "failed"
+    values = {
+        "state": state,
+        "run": None,
+        "error": error[-_ERROR_CHARS:],
+        "due_us": to_us(at) + wait_us(effect.attempts),
+    }
+    conn.execute(update(outbox).where(*_named(worker, topic, key)).values(values))
+    return _get(conn, worker, topic, key)
 
 
-def release(conn: Connection, effect: Effect, run: str) -> None:
-    """As if it had not been taken."""
-    values = {"run": None, "attempts": max(0, effect.attempts - 1)}
-    conn.execute(update(outbox).where(*_held(effect, run)).values(values))
-
-
-def encode(what: str, value: Any) -> str:
-    """As JSON, the same for the same value; UsageProblem for what is none, or is too large."""
-    try:
-        encoded = json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageProblem(f"{what} cannot be kept as JSON: {error}") from None
-    if len(encoded) > MOST_BYTES:
-        raise UsageProblem(
-            f"{what} has {len(encoded)} bytes; at most {MOST_BYTES} are kept",
-            hint="keep large data in a file and its path in the payload",
-        )
-    return encoded
+def release(conn: Connection, worker: str, run: str, topic: str, key: str) -> None:
+    """As if the run had not taken it."""
+    values = {"run": None, "attempts": outbox.c.attempts - 1}
+    conn.execute(update(outbox).where(*_held(worker, run, topic, key)).values(values))
 
 
 class Outbox:
@@ -173,16 +127,21 @@ class Outbox:
         return self._store.apply(lambda conn: take(conn, self._now(), worker, run, topic, after))
 
     def begin(self, worker: str, run: str, topic: str, key: str, payload: Any) -> Effect:
-        return self._store.apply(lambda conn: begin(conn, self._now(), worker, run, topic, key, payload))
+        """Raises EffectFailed for what was given up."""
+        effect = self._store.apply(lambda conn: begin(conn, self._now(), worker, run, topic, key, payload))
+        if effect.state == "failed":
+            hint = f"`nova workers outbox {worker} --retry {key}` lets it be tried again"
+            raise EffectFailed(f"{topic} {key!r} was given up: {effect.error}", hint=hint)
+        return effect
 
-    def done(self, effect: Effect, run: str, result: Any = None) -> bool:
-        return self._store.apply(lambda conn: done(conn, self._now(), effect, run, result))
+    def done(self, worker: str, run: str, topic: str, key: str, result: Any = None) -> bool:
+        return self._store.apply(lambda conn: done(conn, self._now(), worker, run, topic, key, result))
 
-    def failed(self, effect: Effect, run: str, error: str) -> Effect:
-        return self._store.apply(lambda conn: failed(conn, self._now(), effect, run, error))
+    def failed(self, worker: str, run: str, topic: str, key: str, error: str) -> Effect:
+        return self._store.apply(lambda conn: failed(conn, self._now(), worker, run, topic, key, error))
 
-    def release(self, effect: Effect, run: str) -> None:
-        self._store.apply(lambda conn: release(conn, effect, run))
+    def release(self, worker: str, run: str, topic: str, key: str) -> None:
+        self._store.apply(lambda conn: release(conn, worker, run, topic, key))
 
     def of(self, worker: str, states: Sequence[str] = STATES, limit: int | None = None) -> list[Effect]:
         """Those that wait, in the order in which they are due, before the others, the newest first."""
@@ -194,7 +153,7 @@ class Outbox:
             return [_effect(row) for row in conn.execute(query.order_by(*order))]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """By worker and state, without what has none."""
+        """By worker and state; a worker that never put an effect is not in it."""
         query = select(outbox.c.worker, outbox.c.state, func.count()).group_by(outbox.c.worker, outbox.c.state)
         found: dict[str, dict[str, int]] = {}
         with self._store.read() as conn:
@@ -203,8 +162,8 @@ class Outbox:
         return found
 
     def retry(self, worker: str, key: str, topic: str | None = None, *, by: str) -> list[Effect]:
-        """Makes what failed under the key due again, with all its attempts. Raises NotFound where there is no such
-        effect, Refused where it has not failed.
+        """Makes what was given up under the key due again, with all its attempts. Raises NotFound where there is no
+        such effect, Refused where it was not given up.
         """
         return self._store.apply(lambda conn: _retry(conn, self._now(), worker, key, topic, by))
 
@@ -232,21 +191,20 @@ def _named(worker: str, topic: str, key: str) -> tuple[Any, ...]:
     return outbox.c.worker == worker, outbox.c.topic == topic, outbox.c.key == key
 
 
-def _held(effect: Effect, run: str) -> tuple[Any, ...]:
-    held = outbox.c.state == "pending", outbox.c.run == run
-    return *_named(effect.worker, effect.topic, effect.key), *held
+def _held(worker: str, run: str, topic: str, key: str) -> tuple[Any, ...]:
+    return *_named(worker, topic, key), outbox.c.state == "pending", outbox.c.run == run
 
 
 def _due(now: int, worker: str, topic: str | None, after: Mark | None) -> Select[Any]:
     """A new effect is due whatever the clock says, and no wait is longer than the longest: clocks are set back."""
     open_run = select(runs.c.id).where(runs.c.id == outbox.c.run, runs.c.ended_us.is_(None)).exists()
-    due = or_(outbox.c.due_us <= now, outbox.c.attempts == 0, outbox.c.due_us > now + _LONGEST_WAIT_US)
+    due = or_(outbox.c.due_us <= now, outbox.c.attempts == 0, outbox.c.due_us > now + LONGEST_WAIT_US)
     query = select(outbox).where(outbox.c.worker == worker, _WAITS, due, ~open_run)
     order = (outbox.c.due_us, outbox.c.topic, outbox.c.key)
     if topic is not None:
         query = query.where(outbox.c.topic == topic)
     if after is not None:
-        query = query.where(tuple_(*order) > after)
+        query = query.where(tuple_(*order) > tuple(after))
     return query.order_by(*order).limit(1)
 
 
@@ -261,7 +219,8 @@ def _taken(conn: Connection, effect: Effect, run: str) -> Effect:
     return replace(effect, run=run, attempts=attempts)
 
 
-def _give_up(conn: Connection, effect: Effect, why: str) -> Effect:
+def _give_up(conn: Connection, effect: Effect) -> Effect:
+    why = f"{effect.attempts} runs died while they were at it"
     changed = update(outbox).where(*_named(effect.worker, effect.topic, effect.key))
     conn.execute(changed.values(state="failed", error=why))
     return replace(effect, state="failed", error=why)
@@ -275,7 +234,7 @@ def _retry(conn: Connection, at: datetime, worker: str, key: str, topic: str | N
         of = f"the outbox of {worker} has no" + (f" {topic}" if topic else "")
         raise NotFound(f"{of} effect {key!r}", hint=f"`nova workers outbox {worker}` lists them")
     if not chosen:
-        raise Refused(f"{known[0].topic} {key!r} has not failed: it is {known[0].state}")
+        raise Refused(f"{known[0].topic} {key!r} was not given up: it is {known[0].state}")
     for one in chosen:
         again = update(outbox).where(*_named(worker, one.topic, key))
         conn.execute(again.values(state="pending", run=None, attempts=0, due_us=to_us(at)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nova.money import Money
 
 if TYPE_CHECKING:
+    from nova.ledger.effects import Mark, Taken
     from workers.hosts.shell_run import CommandEnded
 
 
@@ -78,3 +79,23 @@ class Desk(Protocol):
         ...
 
     def state_keys(self) -> Sequence[str]: ...
+    def outbox_put(self, topic: str, key: str, payload: Any) -> bool:
+        """Whether it is new; LedgerConflict where it is there with another payload."""
+        ...
+
+    def outbox_take(self, topic: str | None, after: Mark | None) -> Taken | None:
+        """The next effect that is due and stands after `after`, which is then this run's."""
+        ...
+
+    def outbox_begin(self, topic: str, key: str, payload: Any) -> Taken:
+        """This very effect, or what came of it. Raises EffectHeld and EffectFailed."""
+        ...
+
+    def outbox_done(self, topic: str, key: str, result: Any) -> None: ...
+    def outbox_failed(self, topic: str, key: str, error: str) -> bool:
+        """Whether it will be tried again."""
+        ...
+
+    def outbox_release(self, topic: str, key: str) -> None:
+        """As if it had not been taken."""
+        ...

@@ -15,6 +15,7 @@ from workers.hosts.desk import About
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nova.ledger.effects import Mark, Taken
     from workers.hosts.run import Run
     from workers.hosts.shell_run import CommandEnded
 
@@ -126,6 +127,34 @@ class LocalDesk:
     def state_keys(self) -> Sequence[str]:
         with self._run.passing():
             return list(self._ledger.state.all(self.about.worker))
+
+    def outbox_put(self, topic: str, key: str, payload: Any) -> bool:
+        with self._run.passing():
+            return self._ledger.outbox.put(self.about.worker, topic, key, payload)
+
+    def outbox_take(self, topic: str | None, after: Mark | None) -> Taken | None:
+        with self._run.passing():
+            effect = self._ledger.outbox.take(self.about.worker, self.about.run, topic, after)
+        return None if effect is None else effect.taken()
+
+    def outbox_begin(self, topic: str, key: str, payload: Any) -> Taken:
+        with self._run.passing():
+            return self._ledger.outbox.begin(self.about.worker, self.about.run, topic, key, payload).taken()
+
+    def outbox_done(self, topic: str, key: str, result: Any) -> None:
+        with self._run.reaching_the_ledger():
+            self._ledger.outbox.done(self.about.worker, self.about.run, topic, key, result)
+        with self._run.passing():  # what was done is marked all the same, and a run that was ended is told so
+            return
+
+    def outbox_failed(self, topic: str, key: str, error: str) -> bool:
+        with self._run.passing():
+            effect = self._ledger.outbox.failed(self.about.worker, self.about.run, topic, key, error)
+        return effect.state == "pending"
+
+    def outbox_release(self, topic: str, key: str) -> None:
+        with self._run.passing():
+            self._ledger.outbox.release(self.about.worker, self.about.run, topic, key)
 
     def _tell(self, booked: Booked) -> None:
         if booked.near:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import BudgetExceeded, NovaError, Unreachable
+from nova.ledger.effects import EffectHeld
 from nova.ledger.limits import Breach, LimitReached, RunRef
 from nova.money import Money
 from workers.base_worker import BaseWorker, RunResult
@@ -25,6 +26,7 @@ from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
 from workers.hosts.metering import Message
 from workers.hosts.shell_run import CommandEnded, ShellRun
+from workers.outbox import EffectsFailed
 from workers.printed import printing_to
 
 if TYPE_CHECKING:
@@ -241,7 +243,8 @@ class Run:
             self.write_log(traceback.format_exc().splitlines())
         else:
             self.write_log([told])
-        return Outcome("failed", crash=True, error=told[-_ERROR_CHARS:])
+        crash = not isinstance(problem, EffectHeld | EffectsFailed)  # which are tried again in their own time
+        return Outcome("failed", crash=crash, error=told[-_ERROR_CHARS:])
 
     def _worker_run(self) -> RunResult | None:
         spec, cell = self.spec, self._cell

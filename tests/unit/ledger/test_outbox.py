@@ -10,8 +10,9 @@ from sqlalchemy.dialects import sqlite
 from nova.clock import ManualClock
 from nova.errors import LedgerConflict, NotFound, Refused, UsageProblem
 from nova.ledger.audit import Audit
+from nova.ledger.effects import MOST_ATTEMPTS, Effect, EffectFailed, EffectHeld
 from nova.ledger.limits import RunRef
-from nova.ledger.outbox import MOST_ATTEMPTS, Effect, EffectFailed, EffectHeld, Outbox, _due
+from nova.ledger.outbox import Outbox, _due
 from nova.ledger.runs import Runs
 from nova.ledger.schema import outbox as rows
 from nova.ledger.store import Store
@@ -39,6 +40,14 @@ def taken(outbox: Outbox, run: str = "r1", topic: str | None = None, after: Any 
     effect = outbox.take("mailer", run, topic, after)
     assert effect is not None
     return effect
+
+
+def done(outbox: Outbox, effect: Effect, run: str = "r1", result: Any = None) -> bool:
+    return outbox.done(effect.worker, run, effect.topic, effect.key, result)
+
+
+def failed(outbox: Outbox, effect: Effect) -> Effect:
+    return outbox.failed(effect.worker, effect.run or "", effect.topic, effect.key, "no luck")
 
 
 def test_an_effect_is_put_once_and_never_changes(outbox: Outbox) -> None:
@@ -77,8 +86,8 @@ def test_effects_are_taken_in_the_order_they_were_put_and_marked_when_done(
         clock.advance(1)
     first = taken(outbox)
     assert (first.key, first.payload, first.attempts, first.run) == ("b", {"key": "b"}, 1, "r1")
-    assert outbox.done(first, "r1", {"id": "m-1"}) is True
-    assert outbox.done(first, "r1") is False
+    assert done(outbox, first, "r1", {"id": "m-1"}) is True
+    assert done(outbox, first, "r1") is False
     assert taken(outbox).key == "a"
     assert outbox.take("mailer", "r1") is None
     (kept,) = outbox.of("mailer", ["done"])
@@ -96,8 +105,8 @@ def test_what_an_open_run_is_at_no_other_takes_and_what_a_dead_one_left_is_due_a
     runs.end(ref("r1"), clock.now(), "interrupted")
     again = taken(outbox, "r2")
     assert (again.attempts, again.idempotency_key) == (2, first.idempotency_key)
-    assert outbox.done(first, "r1") is False, "a late mark does not count while another run is at it"
-    assert outbox.done(again, "r2") is True
+    assert done(outbox, first, "r1") is False, "a late mark does not count while another run is at it"
+    assert done(outbox, again, "r2") is True
 
 
 def test_what_a_dead_run_did_can_still_be_marked_while_no_other_is_at_it(
@@ -106,7 +115,7 @@ def test_what_a_dead_run_did_can_still_be_marked_while_no_other_is_at_it(
     outbox.put("mailer", "mail", "a", 1)
     effect = taken(outbox)
     runs.end(ref("r1"), clock.now(), "failed")
-    assert outbox.done(effect, "r1") is True
+    assert done(outbox, effect, "r1") is True
     assert outbox.take("mailer", "r2") is None
 
 
@@ -116,13 +125,13 @@ def test_a_failure_is_tried_again_after_longer_and_longer_waits_and_given_up_in_
     outbox.put("mailer", "mail", "a", 1)
     waits = []
     for _ in range(MOST_ATTEMPTS - 1):
-        after = outbox.failed(taken(outbox), "r1", "no luck")
+        after = failed(outbox, taken(outbox))
         assert (after.state, after.run, after.error) == ("pending", None, "no luck")
         waits.append((after.due_at - clock.now()).total_seconds())
         assert outbox.take("mailer", "r1") is None
         clock.advance(waits[-1])
     assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert outbox.failed(taken(outbox), "r1", "no luck").state == "failed"
+    assert failed(outbox, taken(outbox)).state == "failed"
     clock.advance(100_000)
     assert outbox.take("mailer", "r1") is None
     with pytest.raises(EffectFailed, match="no luck"):
@@ -146,11 +155,11 @@ def test_an_effect_that_kills_every_run_that_takes_it_is_given_up(
 
 def test_what_was_released_counts_as_never_taken(outbox: Outbox, runs: Runs) -> None:
     outbox.put("mailer", "mail", "a", 1)
-    effect = taken(outbox)
-    outbox.release(effect, "r1")
+    taken(outbox)
+    outbox.release("mailer", "r1", "mail", "a")
     again = taken(outbox, "r2")
     assert again.attempts == 1
-    outbox.release(effect, "r1")
+    outbox.release("mailer", "r1", "mail", "a")
     assert outbox.take("mailer", "r1") is None, "only its own run releases it"
 
 
@@ -158,8 +167,8 @@ def test_a_loop_goes_on_after_where_it_stood_and_by_topic(outbox: Outbox, runs: 
     for topic, key in (("mail", "a"), ("mail", "b"), ("post", "a")):
         outbox.put("mailer", topic, key, 1)
     first = taken(outbox)
-    outbox.release(first, "r1")
-    assert (first.key, taken(outbox, after=first.mark).key) == ("a", "b")
+    outbox.release("mailer", "r1", "mail", "a")
+    assert (first.key, taken(outbox, after=first.taken().mark).key) == ("a", "b")
     assert taken(outbox, topic="post").topic == "post"
     assert outbox.take("mailer", "r1", "post") is None
 
@@ -169,8 +178,8 @@ def test_a_clock_that_is_set_holds_nothing_back(outbox: Outbox, runs: Runs, cloc
     outbox.put("mailer", "mail", "new", 1)
     clock.advance(1)
     outbox.put("mailer", "mail", "tried", 1)
-    outbox.done(taken(outbox), "r1")
-    outbox.failed(taken(outbox), "r1", "no luck")
+    done(outbox, taken(outbox), "r1")
+    failed(outbox, taken(outbox))
     outbox.put("mailer", "mail", "newer", 1)
     clock.set(clock.now() + timedelta(hours=hours))
     found = taken(outbox)
@@ -180,7 +189,7 @@ def test_a_clock_that_is_set_holds_nothing_back(outbox: Outbox, runs: Runs, cloc
 def test_one_effect_begun_by_name_is_done_once(outbox: Outbox, runs: Runs) -> None:
     effect = outbox.begin("mailer", "r1", "charge", "order-17", 5)
     assert (effect.state, effect.attempts, effect.run) == ("pending", 1, "r1")
-    outbox.done(effect, "r1", "ch_1")
+    done(outbox, effect, "r1", "ch_1")
     again = outbox.begin("mailer", "r2", "charge", "order-17", 5)
     assert (again.state, again.result) == ("done", "ch_1")
     with pytest.raises(LedgerConflict):
@@ -188,7 +197,7 @@ def test_one_effect_begun_by_name_is_done_once(outbox: Outbox, runs: Runs) -> No
 
 
 def test_one_effect_begun_by_name_does_not_wait_for_its_time(outbox: Outbox, runs: Runs) -> None:
-    outbox.failed(outbox.begin("mailer", "r1", "charge", "a", 5), "r1", "no luck")
+    failed(outbox, outbox.begin("mailer", "r1", "charge", "a", 5))
     assert outbox.take("mailer", "r1") is None
     assert outbox.begin("mailer", "r1", "charge", "a", 5).attempts == 2
 
@@ -196,7 +205,7 @@ def test_one_effect_begun_by_name_does_not_wait_for_its_time(outbox: Outbox, run
 def test_a_result_that_is_no_json_is_refused_with_nothing_written(outbox: Outbox, runs: Runs) -> None:
     effect = outbox.begin("mailer", "r1", "charge", "a", 5)
     with pytest.raises(UsageProblem, match="result"):
-        outbox.done(effect, "r1", object())
+        done(outbox, effect, "r1", object())
     assert outbox.of("mailer")[0].state == "pending"
 
 
@@ -204,7 +213,7 @@ def test_a_person_makes_what_failed_due_again_and_that_is_on_record(
     outbox: Outbox, runs: Runs, store: Store, clock: ManualClock
 ) -> None:
     for _ in range(MOST_ATTEMPTS):
-        outbox.failed(outbox.begin("mailer", "r1", "mail", "a", 5), "r1", "no luck")
+        failed(outbox, outbox.begin("mailer", "r1", "mail", "a", 5))
     outbox.put("mailer", "mail", "b", 1)
     (effect,) = outbox.retry("mailer", "a", by="kim")
     assert (effect.state, effect.attempts, effect.due_at) == ("pending", 0, clock.now())
@@ -223,7 +232,7 @@ def test_what_waits_is_listed_first_and_counted(outbox: Outbox, runs: Runs, cloc
     for key in ("a", "b", "c"):
         outbox.put("mailer", "mail", key, 1)
         clock.advance(1)
-    outbox.done(taken(outbox), "r1")
+    done(outbox, taken(outbox), "r1")
     assert [effect.key for effect in outbox.of("mailer")] == ["b", "c", "a"]
     assert [effect.key for effect in outbox.of("mailer", ["pending"], 1)] == ["b"]
     assert outbox.counts() == {"mailer": {"pending": 2, "failed": 0, "done": 1}}
@@ -233,9 +242,9 @@ def test_what_was_done_is_forgotten_after_a_month_and_what_waits_never(
     outbox: Outbox, runs: Runs, store: Store, clock: ManualClock
 ) -> None:
     for _ in range(MOST_ATTEMPTS):
-        outbox.failed(outbox.begin("mailer", "r1", "mail", "failed", 5), "r1", "no luck")
+        failed(outbox, outbox.begin("mailer", "r1", "mail", "failed", 5))
     outbox.put("mailer", "mail", "waits", 1)
-    outbox.done(outbox.begin("mailer", "r1", "mail", "done", 5), "r1")
+    done(outbox, outbox.begin("mailer", "r1", "mail", "done", 5), "r1")
     assert outbox.prune(clock.now() + timedelta(days=29)) == 0
     assert outbox.prune(clock.now() + timedelta(days=31)) == 1
     assert outbox.prune(clock.now() + timedelta(days=92)) == 1
