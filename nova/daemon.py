@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nova.clock import parse_duration
+from nova.deployment.notify import Notifier
 from nova.errors import NovaError
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ def serve(
     *, department: str = "", autonomous_s: float | None = None, foreground: bool = False, ready_fd: int = -1
 ) -> int:
     """Runs a manager until it is signalled; the exit code. In the foreground it logs to standard error."""
-    report = _Readiness(ready_fd)
+    notifier = Notifier.from_environment(os.environ)
+    report = _Readiness(ready_fd, notifier)
     os.umask(0o077)
+    if notifier.listening:
+        faulthandler.enable()  # the watchdog ends it by SIGABRT: then the journal shows where every thread stood
     nova: Nova | None = None
     try:
         from nova.bootstrap import build
@@ -64,7 +69,7 @@ def serve(
         _raise_file_limit()
         _obey_signals(manager)
         with captured():
-            manager.run(report.ready)
+            manager.run(report.ready, notifier)
     except NovaError as problem:
         log.error("manager_failed", extra={"action": "manager_failed", "error": problem.message})
         if not report.failed(problem):
@@ -184,16 +189,18 @@ def configure_logging(nova: Nova, *, foreground: bool) -> None:
 
 
 class _Readiness:
-    """Tells who started this process that it is up, or why not: one JSON line on a descriptor."""
+    """Tells who started this process that it is up, or why not: one JSON line on a descriptor; systemd in its way."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, notifier: Notifier) -> None:
         self._fd = fd
+        self._notifier = notifier
         if fd >= 0:
             os.set_inheritable(fd, False)
 
     def ready(self) -> None:
         log.info("manager_ready", extra={"action": "manager_ready", "pid": os.getpid()})
         self._say({"pid": os.getpid()})
+        self._notifier.ready()
 
     def failed(self, problem: NovaError) -> bool:
         """False when nobody listens."""

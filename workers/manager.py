@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.clock import Clock, iso
 from nova.errors import LockHeld, NovaError
@@ -68,6 +68,13 @@ class ManagerSettings:
     grace_s: float = DEFAULT_GRACE_S
 
 
+class Watcher(Protocol):
+    """Who wants to know that the loop turns, as a service manager's watchdog does. It must not raise."""
+
+    def turned(self, status: str) -> None: ...
+    def stopping(self) -> None: ...
+
+
 class WorkerManager:
     """One process's manager. `run` returns when it was asked to stop, and everything of it has ended."""
 
@@ -107,6 +114,7 @@ class WorkerManager:
         self._budgets_checked = float("-inf")
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._failure = ("", float("-inf"))
+        self._watcher: Watcher | None = None
 
     def ask_to_stop(self) -> None:
         """Safe in a signal handler. Asked twice, it does not wait for what runs."""
@@ -116,8 +124,9 @@ class WorkerManager:
     def wake(self) -> None:
         self._wakeup.set()
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, ready: Callable[[], None] = lambda: None, watcher: Watcher | None = None) -> None:
         """Raises LockHeld when another manager holds the lock; `ready` is called once it is up."""
+        self._watcher = watcher
         left = self._lock.acquire()
         try:
             if self._settings.department and not self._leases.hold(self._settings.department):
@@ -173,8 +182,16 @@ class WorkerManager:
                 self._wakeup.wait(_LOOK_S)
                 if not self._stop_asked and not self._turn(host):
                     self._wakeup.wait(_AFTER_FAILURE_S)
+                if self._watcher is not None:
+                    self._watcher.turned(self._status())
         finally:
+            if self._watcher is not None:
+                self._watcher.stopping()
             self._stop(host, leash, logs, chores)
+
+    def _status(self) -> str:
+        declared = len(self._snapshot.deployments) if self._snapshot is not None else 0
+        return f"deployments: {declared}, instances to run: {len(self._want)}"
 
     def _host(self, leash: Leash, logs: WorkerLogs) -> LocalHost:
         services = Services(

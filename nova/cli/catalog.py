@@ -94,6 +94,11 @@ _AUTONOMOUS: dict[str, Command | Group] = {
     "history": Command("decisions:history", "Show what was decided and enforced, newest first."),
     "explain": Command("decisions:explain", "Show the evidence, the rule and the policy of a decision."),
 }
+_SERVICE = {
+    "install": Command("service:install", "Let systemd keep the manager running."),
+    "status": Command("service:status", "Show the units that run a manager here, this user's and the system's."),
+    "uninstall": Command("service:uninstall", "Stop the manager's service and take its unit away."),
+}
 _PLATFORMS = {
     "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
@@ -110,6 +115,7 @@ COMMANDS: dict[str, Entry] = {
     "retire": Command("fleet:retire", "Remove a deployment from the fleet; its history stays.", FLEET),
     "agents": Group("What can be deployed.", _AGENTS, FLEET),
     "workers": Group("Run, watch and control what is deployed.", _WORKERS, FLEET),
+    "service": Group("The manager as a systemd service.", _SERVICE, FLEET),
     "stop": Command("manager:stop_everything", "Stop the whole fleet now: no cycle acts, nothing runs.", FLEET),
     "budgets": Group("What may be spent.", _BUDGETS, FLEET),
     "revenue": Group("What was earned, and by whom.", _REVENUE, MONEY),

@@ -54,6 +54,7 @@ def start(
     else:
         line(f"the manager runs with process id {pid}")
         _say_when_nothing_is_deployed(department)
+        _say_when_systemd_should(settings, department)
 
 
 def _serve(settings: Settings, department: str | None, with_autonomous: str | None) -> None:
@@ -77,6 +78,23 @@ def _say_when_nothing_is_deployed(department: str | None) -> None:
         note("nothing is deployed yet: nova deploy --help")
     elif department and department not in ("all", *(one.department for one in deployed)):
         note(f"nothing is deployed in the department {department} yet")
+
+
+def _say_when_systemd_should(settings: Settings, department: str | None) -> None:
+    import os
+
+    from nova.deployment.service import serving
+    from nova.deployment.systemd import Systemd
+    from workers.control import managed_department
+
+    asked = managed_department(settings, department or "")
+    for system in (False, True):
+        systemd = Systemd.of_this_machine(system=system, environ=os.environ)
+        unit = serving(settings.nova_home, asked, systemd)
+        if unit is not None:
+            note(
+                f"this one is not under systemd, as {unit} is: systemctl {systemd.options}restart {unit} brings it back"
+            )
 
 
 def stop(timeout: Timeout = "30s", department: Department = None, json: AsJson = False) -> None:
@@ -132,6 +150,7 @@ def restart(
         emit({**_stopped(done), "pid": pid, "department": department})
     else:
         line(f"{_stopped_words(done)}; the manager runs with process id {pid}")
+        _say_when_systemd_should(settings, department)
 
 
 def stop_everything(

@@ -1,0 +1,1 @@
+"""Where nova itself runs: under systemd on this machine."""
