@@ -1,0 +1,81 @@
+"""The wall clock jumps, and the hour is set forward and back."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from .rig import Rig, until, usd
+
+SCRIPT = Path(__file__).with_name("jumping_manager.py")
+DAY_S = 86_400.0
+
+
+class Clock:
+    """A manager's, from outside: set in one write, as a machine's is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(struct.pack("d", 0.0))
+
+    def set(self, at: datetime) -> None:
+        self.jump((at - datetime.now(UTC)).total_seconds())
+
+    def jump(self, seconds: float) -> None:
+        """So far from the machine's."""
+        with self.path.open("r+b", buffering=0) as file:
+            file.write(struct.pack("d", seconds))
+
+    def start(self, rig: Rig) -> None:
+        """A manager that goes by this clock."""
+        process = subprocess.Popen([sys.executable, SCRIPT, self.path], stdin=subprocess.DEVNULL)
+        process.returncode = 0  # it is the rig's to end
+        until(rig.managers, "the manager is there")
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+def during(seconds: float, rig: Rig, *workers: str) -> list[int]:
+    """How many runs of each worker succeed within a time."""
+    before = [rig.succeeded(worker) for worker in workers]
+    threading.Event().wait(seconds)
+    return [rig.succeeded(worker) - count for worker, count in zip(workers, before, strict=True)]
+
+
+def test_runs_keep_their_pace_when_the_clock_jumps(rig: Rig, clock: Clock) -> None:
+    rig.python("thread", "return None", every_s=0.3)
+    rig.shell("command", "exit 0", every_s=0.3)
+    clock.start(rig)
+    until(lambda: rig.succeeded("thread") and rig.succeeded("command"), "both run")
+    for jump in (3 * DAY_S, -10 * DAY_S, 0.0):
+        clock.jump(jump)
+        counts = during(1.8, rig, "thread", "command")
+        assert all(3 <= count <= 8 for count in counts), f"{counts} runs instead of 6 after a jump to {jump} s"
+    assert rig.stop() == ()
+    rig.check(one_time=False)
+
+
+def test_a_day_has_one_budget_however_often_it_comes(rig: Rig, clock: Clock) -> None:
+    rig.python("payer", 'ctx.spend("0.10", "step")', every_s=0.05, budget={"day": "0.50"})
+    clock.set(datetime(2027, 3, 10, 12, tzinfo=UTC))
+    clock.start(rig)
+    until(lambda: rig.fleet.get("payer").pause_reason == "budget", "its budget is used up")
+    assert rig.booked("payer", "cost") == usd("0.50")
+    clock.set(datetime(2027, 3, 11, 12, tzinfo=UTC))
+    until(lambda: rig.booked("payer", "cost") == usd("1.00"), "the next day has its own")
+    for day in (10, 11, 10):
+        clock.set(datetime(2027, 3, day, 13, tzinfo=UTC))
+        rig.fleet.resume("payer")
+        until(lambda: rig.fleet.get("payer").pause_reason == "budget", "that day's is used up")
+    assert rig.booked("payer", "cost") == usd("1.00")
+    assert rig.stop() == ()
+    rig.check(one_time=False)
