@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, bindparam, delete, select
 
 from nova.clock import from_us
-from nova.ledger.budgets import close, take_back
+from nova.ledger.budgets import close
+from nova.ledger.counting import take_back
 from nova.ledger.entries import Entry, record_entries
 from nova.ledger.facts import EARLIEST_US, LATEST_US
 from nova.ledger.limits import RunRef

@@ -7,23 +7,22 @@ reserved == its open reservations.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from nova.clock import from_us, to_us
 from nova.errors import LedgerConflict, NotFound, Refused, UsageProblem
 from nova.ledger import rates
+from nova.ledger.counting import charge, count, read_usage, who
 from nova.ledger.entries import Entry, record_entries
 from nova.ledger.limits import (
     Booked,
     Breach,
     Judge,
-    Key,
     Limit,
     LimitReached,
     RunRef,
@@ -33,7 +32,7 @@ from nova.ledger.limits import (
     local_day,
     windows_of,
 )
-from nova.ledger.schema import budget_usage, reservations, runs
+from nova.ledger.schema import reservations, runs
 from nova.money import Money
 
 __all__ = [
@@ -45,52 +44,21 @@ __all__ = [
     "RunRef",
     "Usage",
     "close",
-    "read_usage",
     "release",
     "reserve",
     "settle",
     "spend",
     "spent",
-    "take_back",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 _REASON_CHARS = 80
-_REASONS_CHARS = 400
-
-# One statement counts every scope of a run, in one order, so that two writers never wait for each other in a circle.
-_COUNT = text("""
-    INSERT INTO budget_usage (scope, "window", spent_micros, reserved_micros) VALUES
-        ('fleet', :day, :spent, :reserved), ('fleet', :month, :spent, :reserved),
-        (:department, :day, :spent, :reserved), (:department, :month, :spent, :reserved),
-        (:worker, :day, :spent, :reserved), (:worker, :month, :spent, :reserved),
-        (:run, 'run', :spent, :reserved)
-    ON CONFLICT (scope, "window") DO UPDATE SET
-        spent_micros = budget_usage.spent_micros + excluded.spent_micros,
-        reserved_micros = budget_usage.reserved_micros + excluded.reserved_micros
-    RETURNING scope, "window", spent_micros, reserved_micros
-""")
-_CHARGE = text("""
-    INSERT INTO run_accounts (run, day, worker, department, manager, micros, last_us, reasons)
-    VALUES (:run, :day, :worker, :department, :manager, :micros, :at, :reason)
-    ON CONFLICT (run, day) DO UPDATE SET
-        micros = run_accounts.micros + excluded.micros,
-        last_us = CASE WHEN excluded.last_us > run_accounts.last_us THEN excluded.last_us ELSE run_accounts.last_us END,
-        reasons = CASE
-            WHEN excluded.reasons = '' OR length(run_accounts.reasons) > :enough
-                OR replace(run_accounts.reasons, excluded.reasons, '') <> run_accounts.reasons
-            THEN run_accounts.reasons ELSE run_accounts.reasons || excluded.reasons END
-""")
 _ENDED = select(runs.c.ended_us).where(runs.c.id == bindparam("run"))
 _RESERVATION = select(reservations).where(reservations.c.id == bindparam("key"))
 _OPEN = insert(reservations)
 _CLOSE = update(reservations).where(reservations.c.id == bindparam("key")).values(settled_micros=bindparam("actual"))
-_USAGE = select(budget_usage).where(
-    budget_usage.c.scope.in_(bindparam("scopes", expanding=True)),
-    budget_usage.c.window.in_(bindparam("windows", expanding=True)),
-)
 
 
 def reserve(
@@ -111,7 +79,7 @@ def reserve(
     judge = _judge(conn, store, run, limits, at)
     _claim(conn, judge, asked, reserved=asked)
     key = f"{run.run}:{secrets.token_hex(8)}"
-    row = {"id": key, **_who(run), "day": judge.day}
+    row = {"id": key, **who(run), "day": judge.day}
     conn.execute(_OPEN, {**row, "micros": asked, "opened_us": to_us(at), "release_on_death": release_on_death})
     return key
 
@@ -158,8 +126,8 @@ def close(
     run = RunRef(row.run, row.worker, "", row.department, row.manager)
     within = min(micros, row.micros)
     opened = from_us(row.opened_us)
-    before = _count(conn, run, row.day, spent=within, reserved=-row.micros)
-    _charge(conn, run, row.day, opened, within, reason)
+    before = count(conn, run, row.day, spent=within, reserved=-row.micros)
+    charge(conn, run, row.day, opened, within, reason)
     conn.execute(_CLOSE, {"key": row.id, "actual": micros})
     booked = _judge(conn, store, run, limits, opened, row.day).booked(before, within)
     now = store.clock.now()
@@ -189,7 +157,7 @@ def spend(
     at = store.clock.now()
     judge = _judge(conn, store, run, limits, at)
     before = _claim(conn, judge, asked, spent=asked)
-    _charge(conn, run, judge.day, at, asked, _reason(amount, store, reason))
+    charge(conn, run, judge.day, at, asked, _reason(amount, store, reason))
     return judge.booked(before, asked)
 
 
@@ -220,29 +188,14 @@ def spent(
     return judge.booked({key: (used[key][0] - micros, used[key][1]) for key in keys}, micros)
 
 
-def take_back(conn: Connection, run: RunRef, day: str, micros: int) -> None:
-    """Takes spending out of its day's windows, because it is booked, and so counted, on another day."""
-    _count(conn, run, day, spent=-micros)
-
-
-def read_usage(conn: Connection, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
-    """Millionths spent and reserved of every (scope, window) asked for."""
-    used = dict.fromkeys(keys, (0, 0))
-    scopes, windows = ({key[part] for key in used} for part in (0, 1))
-    for scope, window, gone, held in conn.execute(_USAGE, {"scopes": list(scopes), "windows": list(windows)}):
-        if (scope, window) in used:
-            used[scope, window] = (gone, held)
-    return used
-
-
 def _claim(conn: Connection, judge: Judge, asked: int, *, spent: int = 0, reserved: int = 0) -> Used:
     """Counts first and judges what came back, so that no other writer fits between; undone when refused."""
     if asked < 0:
         raise UsageProblem("what is spent cannot be negative")
-    before = _count(conn, judge.run, judge.day, spent=spent, reserved=reserved)
+    before = count(conn, judge.run, judge.day, spent=spent, reserved=reserved)
     refused = judge.refused(before, asked)
     if refused:
-        _count(conn, judge.run, judge.day, spent=-spent, reserved=-reserved)
+        count(conn, judge.run, judge.day, spent=-spent, reserved=-reserved)
         raise LimitReached(refused, Money(asked, judge.currency))
     return before
 
@@ -252,30 +205,9 @@ def _book(
 ) -> Booked:
     at = store.clock.now()
     judge = _judge(conn, store, run, limits, at)
-    before = _count(conn, run, judge.day, spent=micros)
-    _charge(conn, run, judge.day, at, micros, reason)
+    before = count(conn, run, judge.day, spent=micros)
+    charge(conn, run, judge.day, at, micros, reason)
     return judge.booked(before, micros)
-
-
-def _count(conn: Connection, run: RunRef, day: str, *, spent: int = 0, reserved: int = 0) -> Used:
-    """Adds to every scope and window of the run and returns what was there before."""
-    fleet, month, department, _, worker, _, own = run.keys(day)
-    values = {"day": fleet[1], "month": month[1], "department": department[0], "worker": worker[0], "run": own[0]}
-    rows = conn.execute(_COUNT, {**values, "spent": spent, "reserved": reserved})
-    return {(scope, window): (after - spent, held - reserved) for scope, window, after, held in rows}
-
-
-def _charge(conn: Connection, run: RunRef, day: str, at: datetime, micros: int, reason: str | None) -> None:
-    """Adds to the run's account of that day, which becomes a cost entry when the run ends."""
-    if not micros:
-        return
-    line = json.dumps(reason) + "\n" if reason else ""
-    row = {**_who(run), "day": day, "micros": micros, "at": to_us(at), "reason": line, "enough": _REASONS_CHARS}
-    conn.execute(_CHARGE, row)
-
-
-def _who(run: RunRef) -> dict[str, str | None]:
-    return {"run": run.run, "worker": run.worker, "department": run.department, "manager": run.manager}
 
 
 def _record(conn: Connection, store: Store, run: RunRef, amount: Money, reason: str | None) -> None:
@@ -378,8 +310,8 @@ class Budgets:
     def usages(self, asked: Iterable[tuple[str, str]], at: datetime | None = None) -> dict[tuple[str, str], Usage]:
         """The same of many (scope, per) at once."""
         at = at or self._store.clock.now()
-        day, month = windows_of(local_day(at, self._store.zone))
-        window = {"day": day, "month": month, "run": "run"}
+        day, month, total = windows_of(local_day(at, self._store.zone))
+        window = {"day": day, "month": month, "total": total, "run": "run"}
         keys = {(scope, per): (scope, window[per]) for scope, per in asked}
         with self._store.read() as conn:
             used = read_usage(conn, keys.values())
@@ -388,9 +320,9 @@ class Budgets:
         }
 
     def broken(self, limits: Iterable[Limit], at: datetime | None = None) -> tuple[Breach, ...]:
-        """Which of these limits per day or month are exceeded by what is spent, however it was booked."""
+        """Which of these lasting limits are exceeded by what is spent, however it was booked."""
         at = at or self._store.clock.now()
-        lasting = [limit for limit in limits if limit.per != "run"]
+        lasting = [limit for limit in limits if limit.lasts]
         used = self.usages([(limit.scope, limit.per) for limit in lasting], at)
         with self._store.read() as conn:
             return tuple(

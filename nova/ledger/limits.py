@@ -11,9 +11,10 @@ from nova.clock import iso, window_end, window_of
 from nova.errors import BudgetExceeded
 from nova.money import Money
 
-NEAR_PERCENT = 80
-_LASTING = {"run": 0, "day": 1, "month": 2}
-_SPAN = {"run": "in this run", "day": "today", "month": "this month"}
+TOTAL = "total"  # the window that never turns
+USUAL_TIERS = (80,)
+_LASTING = {"run": 0, "day": 1, "month": 2, TOTAL: 3}
+_SPAN = {"run": "in this run", "day": "today", "month": "this month", TOTAL: "in total"}
 
 Key = tuple[str, str]
 Used = Mapping[Key, tuple[int, int]]  # millionths (spent, reserved) by (scope, window)
@@ -24,9 +25,14 @@ def local_day(at: datetime, zone: ZoneInfo) -> str:
     return window_of("day", at, zone).removeprefix("day:")
 
 
-def windows_of(day: str) -> tuple[str, str]:
+def windows_of(day: str) -> tuple[str, str, str]:
     """The windows a local day is counted in."""
-    return f"day:{day}", f"month:{day[:7]}"
+    return f"day:{day}", f"month:{day[:7]}", TOTAL
+
+
+def turn_of(per: str, at: datetime, zone: ZoneInfo) -> datetime | None:
+    """When the window that holds `at` turns; None for those that never do, a run's own and the total."""
+    return window_end(per, at, zone) if per in ("day", "month") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +54,31 @@ class RunRef:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` per run, day or month. `scope` is run, worker:NAME, department:D or fleet.
+    """At most `amount` per run, day or month, or in total. `scope` is run, worker:NAME, department:D or fleet.
 
-    Per run it bounds each run of the scope by itself.
+    Per run it bounds each run of the scope by itself. `tiers` are the percentages of it at which people are warned.
     """
 
     scope: str
     per: str
     amount: Money
+    tiers: tuple[int, ...] = USUAL_TIERS
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it bounds more than one run."""
+        return self.per != "run"
 
     def key(self, run: RunRef, day: str) -> Key:
-        if self.per == "run":
-            return f"run:{run.run}", "run"
-        return self.scope, f"day:{day}" if self.per == "day" else f"month:{day[:7]}"
+        return (self.scope, self.window(day)) if self.lasts else (f"run:{run.run}", "run")
+
+    def window(self, day: str) -> str:
+        """The window of a lasting limit that the local `day` is counted in."""
+        return TOTAL if self.per == TOTAL else f"day:{day}" if self.per == "day" else f"month:{day[:7]}"
+
+    def tier(self, before: int, after: int, most: int) -> int | None:
+        """The highest tier that spending reached with its step from `before` to `after`, of `most` millionths."""
+        return max((tier for tier in self.tiers if 100 * before < tier * most <= 100 * after), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +89,28 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A limit and what stands against it in its window; `until` is when that turns (null for a run's own)."""
+    """A limit and what stands against it in its window; `until` is when that turns (None: never).
+
+    `tier` is the percentage that was reached, where it warns.
+    """
 
     limit: Limit
     window: str
     spent: Money
     reserved: Money
     until: datetime | None
+    tier: int | None = None
 
 
 def breach_of(limit: Limit, usage: Usage, at: datetime, zone: ZoneInfo) -> Breach:
-    """Of a limit per day or month, in the window that holds `at`."""
-    window, until = window_of(limit.per, at, zone), window_end(limit.per, at, zone)
-    return Breach(limit, window, usage.spent, usage.reserved, until)
+    """Of a lasting limit, in the window that holds `at`."""
+    window = limit.window(local_day(at, zone))
+    return Breach(limit, window, usage.spent, usage.reserved, turn_of(limit.per, at, zone))
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What a spending did to its limits: those it left broken, and those it carried over 80 % (each once a window)."""
+    """What a spending did to its limits: those it left broken, and those it carried over one of their tiers."""
 
     breaches: tuple[Breach, ...] = ()
     near: tuple[Breach, ...] = ()
@@ -137,7 +159,7 @@ class Judge:
         cls, limits: tuple[tuple[Limit, int], ...], run: RunRef, day: str, at: datetime, zone: ZoneInfo, currency: str
     ) -> Judge:
         """`day` is the local day the step counts in, `at` an instant of it."""
-        until = {per: None if per == "run" else window_end(per, at, zone) for per in {limit.per for limit, _ in limits}}
+        until = {per: turn_of(per, at, zone) for per in {limit.per for limit, _ in limits}}
         return cls(limits, run, day, until, currency)
 
     def refused(self, before: Used, asked: int) -> tuple[Breach, ...]:
@@ -154,8 +176,9 @@ class Judge:
             after = spent + added
             if after > most:
                 breaches.append(self._breach(limit, after, reserved))
-            if 100 * spent < NEAR_PERCENT * most <= 100 * after:
-                near.append(self._breach(limit, after, reserved))
+            tier = limit.tier(spent, after, most)
+            if tier is not None:
+                near.append(self._breach(limit, after, reserved, tier))
         return Booked(tuple(breaches), tuple(near))
 
     def _standing(self, used: Used) -> Iterator[tuple[Limit, int, int, int]]:
@@ -164,6 +187,7 @@ class Judge:
             spent, reserved = used[limit.key(self.run, self.day)]
             yield limit, most, spent, reserved
 
-    def _breach(self, limit: Limit, spent: int, reserved: int) -> Breach:
+    def _breach(self, limit: Limit, spent: int, reserved: int, tier: int | None = None) -> Breach:
         window = limit.key(self.run, self.day)[1]
-        return Breach(limit, window, Money(spent, self.currency), Money(reserved, self.currency), self.until[limit.per])
+        used = Money(spent, self.currency), Money(reserved, self.currency)
+        return Breach(limit, window, *used, self.until[limit.per], tier)

@@ -234,6 +234,7 @@ budget_usage = Table(
     _column("window", Text),
     _column("spent_micros", BigInteger),
     _column("reserved_micros", BigInteger),
+    _column("warned_micros", BigInteger, server_default="0"),  # the highest threshold that people were told of
     PrimaryKeyConstraint("scope", "window"),
     sqlite_with_rowid=False,
 )

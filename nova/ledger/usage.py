@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, delete, insert, select, update
 
 from nova.clock import from_us, to_us, window_of
+from nova.ledger.limits import TOTAL, windows_of
 from nova.ledger.schema import reservations, run_accounts
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ def count(conn: Connection, store: Store, costs: Iterable[Cost]) -> None:
     sums: dict[tuple[str | None, str], int] = defaultdict(int)
     windows = store.windows
     for worker, micros, at_us in costs:
-        day, month = windows(at_us)
-        sums[worker, day] += micros
-        sums[worker, month] += micros
+        for window in (*windows(at_us), TOTAL):
+            sums[worker, window] += micros
     if sums:
         known = departments(conn)
         usage: Usage = defaultdict(lambda: [0, 0])
@@ -92,8 +92,24 @@ def recount(conn: Connection, zone: ZoneInfo, since_us: int) -> Usage:
         _spread(usage, _scopes(worker, known), windows[quarter], micros, 0)
     for worker, department, day, spent, reserved in conn.exec_driver_sql(_OPEN):
         scopes = ["fleet", f"worker:{worker}", f"department:{department}"]
-        _spread(usage, scopes, (f"day:{day}", f"month:{day[:7]}"), spent, reserved)
+        _spread(usage, scopes, windows_of(day)[:2], spent, reserved)
     return usage
+
+
+def recount_totals(conn: Connection) -> Usage:
+    """The windows that never turn, whatever the time zone, counted anew from the same rows."""
+    usage: Usage = defaultdict(lambda: [0, 0])
+    known = departments(conn)
+    for worker, micros in conn.exec_driver_sql(_COSTS):
+        _spread(usage, _scopes(worker, known), (TOTAL,), micros, 0)
+    for worker, department, _, spent, reserved in conn.exec_driver_sql(_OPEN):
+        _spread(usage, ["fleet", f"worker:{worker}", f"department:{department}"], (TOTAL,), spent, reserved)
+    return usage
+
+
+_COSTS = """
+    SELECT worker, sum(booked_micros) FROM entries
+    WHERE side = 'cost' AND booked_micros IS NOT NULL GROUP BY worker"""
 
 
 _OPEN = """
@@ -107,8 +123,9 @@ def counted_since(conn: Connection) -> int:
 
 
 def in_force(window: str, since_us: int, zone: ZoneInfo) -> bool:
+    """Whether a window is counted in the present time zone; the total is in every one."""
     at = from_us(since_us)
-    return window >= window_of("day" if window.startswith("day:") else "month", at, zone)
+    return window == TOTAL or window >= window_of("day" if window.startswith("day:") else "month", at, zone)
 
 
 def move_to_zone(conn: Connection, zone: ZoneInfo, now: datetime) -> None:

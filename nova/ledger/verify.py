@@ -164,7 +164,7 @@ def _windows(conn: Connection, store: Store) -> Iterator[str]:
     since_us = usage.counted_since(conn)
     counted = {
         key: tuple(sums)
-        for key, sums in usage.recount(conn, store.zone, since_us).items()
+        for key, sums in (usage.recount(conn, store.zone, since_us) | usage.recount_totals(conn)).items()
         if _checked(*key) and usage.in_force(key[1], since_us, store.zone)
     }
     rows = conn.exec_driver_sql('SELECT scope, "window", spent_micros, reserved_micros FROM budget_usage')

@@ -55,7 +55,7 @@ def test_everything_a_run_spends_counts_in_every_scope_limits_or_not(budgets: Bu
     budgets.spend(run, usd("0.25"))
     key = budgets.reserve(run, usd("1"))
     for scope in SCOPES:
-        for per in ("day", "month"):
+        for per in ("day", "month", "total"):
             assert budgets.usage(scope, per) == Usage(usd("0.25"), usd("1"))
     assert budgets.usage("run:r1", "run") == Usage(usd("0.25"), usd("1"))
     budgets.settle(key, usd("0.5"))
@@ -65,7 +65,7 @@ def test_everything_a_run_spends_counts_in_every_scope_limits_or_not(budgets: Bu
 
 
 @pytest.mark.parametrize(
-    ("scope", "per"), [("run", "run"), *((scope, per) for scope in SCOPES for per in ("run", "day", "month"))]
+    ("scope", "per"), [("run", "run"), *((scope, per) for scope in SCOPES for per in ("run", "day", "month", "total"))]
 )
 def test_a_limit_refuses_the_first_millionth_above_it(budgets: Budgets, run: RunRef, scope: str, per: str) -> None:
     limits = [limit("fleet", "1000"), limit(scope, "1.00", per)]
@@ -102,6 +102,30 @@ def test_of_several_limits_in_the_way_the_longest_lasting_is_named(budgets: Budg
     assert refusal.value.breach.until == datetime(2026, 12, 1, tzinfo=UTC)
 
 
+def test_a_total_never_turns_and_its_refusal_names_no_time(budgets: Budgets, run: RunRef, clock: ManualClock) -> None:
+    limits = [limit("worker:mailer", "1", "total"), limit("worker:mailer", "0.8")]
+    budgets.spend(run, usd("0.7"), limits)
+    clock.advance(400 * 86_400)
+    with pytest.raises(LimitReached) as refusal:
+        budgets.spend(run, usd("0.4"), limits)
+    assert refusal.value.message == "worker:mailer has spent 0.70 of 1.00 USD in total; 0.40 more was asked"
+    assert refusal.value.hint == "raise it with `nova budgets set worker:mailer AMOUNT/total`"
+    assert refusal.value.breach.until is None
+    booked = budgets.spent(run, usd("0.4"), limits)
+    assert [(breach.limit, breach.window, breach.until) for breach in booked.breaches] == [(limits[0], "total", None)]
+    assert [breach.limit for breach in budgets.broken(limits)] == limits[:1]
+
+
+def test_a_reservation_that_is_settled_too_high_after_its_day_still_tells_of_the_total(
+    budgets: Budgets, run: RunRef, clock: ManualClock
+) -> None:
+    limits = [limit("fleet", "0.5"), limit("fleet", "5", "total")]
+    key = budgets.reserve(run, usd("0.5"), limits)
+    budgets.spent(run, usd("5"), limits)
+    clock.advance(86_400)
+    assert [breach.limit.per for breach in budgets.settle(key, usd("0.5"), limits).breaches] == ["total"]
+
+
 def test_money_that_is_gone_is_booked_and_tells_what_it_broke(budgets: Budgets, run: RunRef) -> None:
     limits = [limit("worker:mailer", "1"), limit("fleet", "5")]
     assert budgets.spent(run, usd("1"), limits).breaches == ()
@@ -109,6 +133,13 @@ def test_money_that_is_gone_is_booked_and_tells_what_it_broke(budgets: Budgets, 
     assert [(breach.limit, breach.spent) for breach in booked.breaches] == [(limits[0], usd("1.5"))]
     assert budgets.usage("worker:mailer", "day").spent == usd("1.5")
     assert [breach.limit for breach in budgets.broken(limits)] == [limits[0]]
+
+
+def test_of_the_tiers_that_one_step_reaches_the_highest_is_told(budgets: Budgets, run: RunRef) -> None:
+    warned = Limit("worker:mailer", "total", usd("1"), tiers=(50, 80, 95))
+    steps = ("0.49", "0.01", "0.2", "0.26", "0.02")
+    near = [budgets.spend(run, usd(amount), [warned]).near for amount in steps]
+    assert [[breach.tier for breach in each] for each in near] == [[], [50], [], [95], []]
 
 
 def test_crossing_four_fifths_is_told_once(budgets: Budgets, run: RunRef) -> None:

@@ -53,6 +53,57 @@ def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
     assert schema_of(tmp_path / "fresh.db") == schema_of(tmp_path / "old.db")
 
 
+def as_schema_1(path: Path) -> None:
+    """Takes away what later schemas have added."""
+    with closing(sqlite3.connect(path)) as conn:
+        conn.executescript("""
+            DROP TABLE leases; DROP TABLE outbox; ALTER TABLE runs DROP COLUMN cost_micros;
+            ALTER TABLE managers DROP COLUMN beats; ALTER TABLE managers DROP COLUMN fenced_by;
+            ALTER TABLE budget_usage DROP COLUMN warned_micros;
+            DELETE FROM budget_usage WHERE "window" = 'total'; DELETE FROM meta WHERE key = 'migration:2';
+        """)
+
+
+def with_history(path: Path) -> None:
+    """Bills of several months, a correction, one nobody is named for, a run that spends and one that has ended."""
+    ledger = opened(path)
+    ledger.deployments.note("mailer", "growth", "email_agent")
+    ledger.entries.record(
+        [
+            Entry("a", "bill", "cost", Money(3_000_000, "USD"), datetime(2026, 9, 3, tzinfo=UTC), "mailer"),
+            Entry("b", "bill", "cost", Money(5_000_000, "USD"), datetime(2026, 10, 31, 20, tzinfo=UTC), "mailer"),
+            Entry("c", "bill", "cost", Money(7_000_000, "USD"), NOW),
+            Entry("d", "bill", "adjustment", Money(-1_000_000, "USD"), NOW, "mailer", corrects="bill/a"),
+            Entry("e", "shop", "revenue", Money(99_000_000, "USD"), NOW, "mailer"),
+        ]
+    )
+    for number in (1, 2):
+        run = RunRef(f"run-{number}", "mailer", f"mailer#{number}", "growth", "m")
+        ledger.runs.started(run, NOW)
+        ledger.budgets.spend(run, Money(2_000_000, "USD"))
+        ledger.budgets.reserve(run, Money(1_000_000, "USD"))
+    ledger.runs.ended(RunRef("run-1", "mailer", "mailer#1", "growth", "m"), NOW, "succeeded")
+    ledger.close()
+
+
+@pytest.mark.parametrize("zones", [("UTC",), ("UTC", "Asia/Kolkata"), ("UTC", "Asia/Kolkata", "America/New_York")])
+def test_what_was_spent_before_there_were_totals_is_in_them(tmp_path: Path, zones: tuple[str, ...]) -> None:
+    path = tmp_path / "old.db"
+    with_history(path)
+    for zone in zones[1:]:
+        opened(path, zone=zone).close()
+    as_schema_1(path)
+    ledger = opened(path, zone=zones[-1])
+    assert ledger.verify().first_bad is None
+    used = ledger.budgets.usages([(scope, "total") for scope in ("fleet", "department:growth", "worker:mailer")])
+    assert {scope: (str(one.spent), str(one.reserved)) for (scope, _), one in used.items()} == {
+        "fleet": ("19.00", "1.00"),
+        "department:growth": ("12.00", "1.00"),
+        "worker:mailer": ("12.00", "1.00"),
+    }
+    ledger.close()
+
+
 def test_migrations_run_once_in_order_and_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
 
@@ -126,6 +177,8 @@ def test_another_time_zone_counts_the_current_windows_anew(tmp_path: Path) -> No
         month = ledger.budgets.usage(scope, "month", NOW)
         assert (str(day.spent), str(day.reserved)) == ("5.00", "1.00")
         assert (str(month.spent), str(month.reserved)) == ("10.00", "1.00")
+        total = ledger.budgets.usage(scope, "total", NOW)
+        assert (str(total.spent), str(total.reserved)) == ("10.00", "1.00")
     assert ledger.verify().first_bad is None
     ledger.close()
     assert meta_of(path)["zone"] == "Asia/Kolkata"

@@ -66,6 +66,7 @@ def test_a_sound_ledger_verifies(ledger: Ledger) -> None:
         ("DELETE FROM runs", "run_rollups mailer/"),
         ("UPDATE run_totals SET succeeded = 7", "run_totals mailer"),
         ("UPDATE budget_usage SET spent_micros = 1 WHERE scope = 'fleet'", "budget fleet day:2026-11-2"),
+        ("UPDATE budget_usage SET spent_micros = 1 WHERE \"window\" = 'total'", "budget fleet total"),
         ("UPDATE budget_usage SET reserved_micros = 0 WHERE scope = 'worker:mailer'", "budget worker:mailer"),
         ("DELETE FROM budget_usage WHERE scope = 'worker:mailer'", "budget worker:mailer"),
         ("UPDATE audit SET detail = '{}' || ' ' WHERE seq = 1", "audit 1"),
