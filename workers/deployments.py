@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova.clock import parse_duration
 from nova.errors import NovaError, Refused, RevisionConflict, UsageProblem
-from nova.fleet.documents import BudgetLimit, Declaration, Deployment, ScopeBudget
+from nova.fleet.documents import USUAL_TIERS, BudgetLimit, Declaration, Deployment, ScopeBudget
 from nova.fleet.fleet import DeployResult, scaled_by
 from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
 from nova.ledger import audit, deployments
@@ -21,6 +21,7 @@ from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, load
 from workers.applied import outstanding, version_of
 from workers.parts import Parts
+from workers.totals import lacking, left_in_total, stopped_by_total
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -171,14 +172,28 @@ def pause_all(nova: Parts, by: str) -> list[Deployment]:
 
 
 def resume(nova: Parts, name: str, *, by: str) -> Deployment:
-    """Lets it run again, paused, cooling down or parked. Raises Refused for what was killed.
+    """Lets it run again, paused, cooling down or parked. Raises Refused for what was killed, and for what a budget in
+    total has stopped: that is to be raised.
 
     Of what ROI or a budget had paused, the evidence counts from now on.
     """
     before = nova.fleet.get(name)
+    _refuse_without_room(nova, before)
     override = before.pause_reason in ("roi", "budget")
     at = nova.clock.now()
     return _changed(nova, before, lambda: nova.fleet.resume(name, at, override=override), "resumed", by)
+
+
+def _refuse_without_room(nova: Parts, one: Deployment) -> None:
+    if not stopped_by_total(one):
+        return
+    limit = lacking(one, left_in_total(nova, nova.fleet.snapshot(), one))
+    if limit is not None:
+        amount = f"{limit.amount} {limit.amount.currency}"
+        raise Refused(
+            f"{one.name} is paused because the budget of {limit.scope} is used up: {amount} in total",
+            hint=f"raise it, and {one.name} goes on by itself: nova budgets set {limit.scope} AMOUNT/total",
+        )
 
 
 def resume_all(nova: Parts, by: str) -> list[Deployment]:
@@ -228,6 +243,25 @@ def remove_budget(nova: Parts, scope: str, per: str | None = None, *, by: str) -
     removed = nova.fleet.remove_budget(scope, per)
     ledger.audit.append(by, "budget_removed", scope, {"per": per})
     return removed
+
+
+def set_tiers(nova: Parts, percents: Sequence[str], *, by: str) -> tuple[int, ...]:
+    """At which percentages of a budget people are warned: `50 80 95`, or `reset`. Raises UsageProblem."""
+    wanted = USUAL_TIERS if list(percents) == ["reset"] else tuple(map(_percent, percents))
+    ledger, before = nova.ledger, nova.fleet.snapshot().tiers
+    after = nova.fleet.set_tiers(wanted)
+    if after != before:
+        ledger.audit.append(by, "tiers_set", "budgets", {"percents": list(after)})
+    return after
+
+
+def _percent(text: str) -> int:
+    plain_text = text.strip().removesuffix("%").strip()
+    if not (plain_text.isascii() and plain_text.isdecimal() and len(plain_text) < 4):
+        raise UsageProblem(
+            f"not a percentage: {text!r}", hint="whole percentages from 1 to 100, such as 50 80 95; or reset"
+        )
+    return int(plain_text)
 
 
 def masked(config: Mapping[str, Any]) -> dict[str, Any]:

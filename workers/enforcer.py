@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from nova.clock import Clock, iso, window_end, window_of
+from nova.clock import Clock, iso, window_of
 from nova.errors import NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.decisions import DecisionRecord
-from nova.ledger.limits import Breach, Limit
+from nova.ledger.limits import TOTAL, Breach, Limit
+from nova.money import Money
 from workers.enforcement import CRASH_WINDOW, CrashPolicy, CrashWindow, Verdict, replayed
 from workers.hosts.base import BudgetHit, RunEnded
+from workers.totals import lacking, stopped_by_total, totals_of
 
 if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
@@ -89,32 +91,52 @@ class Enforcer:
             return False
         if hit.kind == "near":
             for breach in hit.breaches:
-                self._alert("budget_near", f"{breach.limit.scope} has used 80 % of its budget", _told(breach))
+                self._warn(breach)
             return False
-        lasting = [breach for breach in hit.breaches if breach.until is not None]
+        lasting = [breach for breach in hit.breaches if breach.limit.lasts]
         if deployment.state not in ("active", "cooling_down") or not lasting:
             return False
         if hit.kind == "broken" and all(self._overridden(deployment, breach) for breach in lasting):
             return False
-        now = self._clock.now()
-        return self._pause(deployment, max(lasting, key=lambda breach: breach.until or now), hit.kind)
+        return self._pause(deployment, max(lasting, key=_lasting), hit.kind, hit.asked)
 
     def check_spent(self, snapshot: FleetSnapshot, limits_of: LimitsOf, mine: Callable[[Deployment], bool]) -> bool:
-        """Pauses who spent in a window whose limit is broken, also by money that was imported or recorded."""
+        """Pauses who spent in a window whose limit is broken, also by money that was imported or recorded, and warns of
+        those that have reached a tier.
+        """
         active = [one for one in snapshot.deployments.values() if one.state == "active" and mine(one)]
-        by_limit = {limit: None for one in active for limit in limits_of(one) if limit.per != "run"}
-        broken = {breach.limit: breach for breach in self._ledger.budgets.broken(by_limit)}
+        by_limit = {limit: None for one in active for limit in limits_of(one) if limit.lasts}
+        standing = self._ledger.budgets.standing(by_limit)
+        for near in standing.near:
+            self._warn(near)
+        broken = {breach.limit: breach for breach in standing.breaches}
         if not broken:
             return False
         asked = {(f"worker:{one.name}", limit.per) for one in active for limit in limits_of(one) if limit in broken}
         used = self._ledger.budgets.usages(asked)
         changed = False
         for one in active:
-            breach = next((broken[limit] for limit in limits_of(one) if limit in broken), None)
+            its = [broken[limit] for limit in limits_of(one) if limit in broken]
+            breach = max((one for one in its), key=_lasting, default=None)
             if breach is None or self._overridden(one, breach):
                 continue
             if used[f"worker:{one.name}", breach.limit.per].spent:
                 changed = self._pause(one, breach, "broken") or changed
+        return changed
+
+    def let_go_on(self, snapshot: FleetSnapshot, limits_of: LimitsOf, mine: Callable[[Deployment], bool]) -> bool:
+        """Resumes those that a budget in total had stopped, once it has room again: it was raised, or corrected."""
+        held = [one for one in snapshot.deployments.values() if stopped_by_total(one) and mine(one)]
+        if not held:
+            return False
+        totals = {one.name: totals_of(limits_of(one)) for one in held}
+        left = self._ledger.budgets.left({limit: None for limits in totals.values() for limit in limits})
+        changed = False
+        for one in held:
+            if lacking(one, {limit: left[limit] for limit in totals[one.name]}) is None:
+                self._fleet.resume(one.name, self._clock.now(), override=False)
+                self._record(one, "resume", "budget_room", "its budget in total has room again")
+                changed = True
         return changed
 
     def timers(self, snapshot: FleetSnapshot, mine: Callable[[Deployment], bool]) -> bool:
@@ -170,18 +192,30 @@ class Enforcer:
         self._alert("cooling_down", f"{one.name} is cooling down", f"{reason}\nIt is tried again at {iso(until)}.")
         return True
 
-    def _pause(self, one: Deployment, breach: Breach, kind: str) -> bool:
-        until = breach.until or window_end(breach.limit.per, self._clock.now(), self._ledger.store.zone)
-        self._fleet.pause(one.name, "budget", until)
+    def _pause(self, one: Deployment, breach: Breach, kind: str, asked: Money | None = None) -> bool:
+        limit, until = breach.limit, breach.until
+        needs = None if until else asked or Money.zero(self._fleet.currency)
+        self._fleet.pause(one.name, "budget", until, needs=needs)
         reason = ("a spending was refused: " if kind == "refused" else "") + _told(breach)
-        self._record(
-            one, "pause", "budget", reason, {"until": iso(until), "limit": f"{breach.limit.scope} {breach.limit.per}"}
+        told = {"until": iso(until) if until else None, "limit": f"{limit.scope} {limit.per}"}
+        self._record(one, "pause", "budget", reason, told)
+        goes_on = (
+            f"at {iso(until)}" if until else f"when you raise it: nova budgets set {limit.scope} AMOUNT/{limit.per}"
         )
-        self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on at {iso(until)}.")
+        self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on {goes_on}.")
         return True
 
+    def _warn(self, breach: Breach) -> None:
+        """Once for each tier of a window, whoever reaches it and however; a run's own budget is told of as it comes."""
+        if not breach.limit.lasts or self._ledger.budgets.warned(breach):
+            scope, tier = breach.limit.scope, breach.tier
+            self._alert("budget_near", f"{scope} has used {tier} % of its budget", _told(breach))
+
     def _overridden(self, one: Deployment, breach: Breach) -> bool:
-        """Whether a person resumed it in the very window that is broken: then only a refusal stops it again."""
+        """Whether a person resumed it in the very window that is broken: then only a refusal stops it again.
+
+        Never of a total: it would be as good as none.
+        """
         if one.evidence_since is None or breach.until is None:
             return False
         last, zone = breach.until - timedelta(microseconds=1), self._ledger.store.zone
@@ -216,9 +250,14 @@ class Enforcer:
             self._alerts.send(event, title, body)
 
 
+def _lasting(breach: Breach) -> tuple[bool, datetime | None]:
+    """Sorts the longest lasting last."""
+    return breach.until is None, breach.until
+
+
 def _told(breach: Breach) -> str:
     limit = breach.limit
-    span = {"run": "in one run", "day": "today", "month": "this month"}[limit.per]
+    span = {"run": "in one run", "day": "today", "month": "this month", TOTAL: "in total"}[limit.per]
     held = f" and {breach.reserved} reserved" if breach.reserved else ""
     return f"{limit.scope} has {breach.spent}{held} of {limit.amount} {limit.amount.currency} spent {span}"
 

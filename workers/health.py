@@ -76,8 +76,16 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
         until = f" until {iso(one.state_until)}" if one.state_until else ""
         yield _problem(one.name, f"cooling down{until} after repeated crashes", f"see `nova workers logs {one.name}`")
     elif one.state == "paused" and one.pause_reason == "budget":
-        until = f" until {iso(one.state_until)}" if one.state_until else ""
-        yield _problem(one.name, f"paused by its budget{until}", "raise the budget, or wait for the window to turn")
+        if one.state_until is None:
+            advice = (
+                "raise it with `nova budgets set`, and it goes on by itself: `nova budgets list` shows what is used"
+            )
+            yield _problem(one.name, "paused: its budget in total is used up", advice)
+            return
+        until = iso(one.state_until)
+        yield _problem(
+            one.name, f"paused by its budget until {until}", "raise the budget, or wait for the window to turn"
+        )
     elif one.state == "paused" and one.pause_reason == "breaker":
         yield _problem(one.name, "paused by a breaker", f"`nova autonomous history --worker {one.name}` says why")
 
@@ -134,8 +142,11 @@ def _of_money(nova: Parts, snapshot: FleetSnapshot) -> Iterator[Problem]:
     limits = [limit for limit in _lasting_limits(nova, snapshot) if limit.scope not in stopped]
     for breach in nova.ledger.budgets.broken(limits):
         limit = breach.limit
-        said = f"{limit.scope} has spent {breach.spent} of {limit.amount} {limit.amount.currency} per {limit.per}"
-        advice = f"it waits until {iso(breach.until)}, or raise it with `nova budgets set`" if breach.until else ""
+        per = "in total" if breach.until is None else f"per {limit.per}"
+        said = f"{limit.scope} has spent {breach.spent} of {limit.amount} {limit.amount.currency} {per}"
+        advice = "raise it with `nova budgets set`"
+        if breach.until is not None:
+            advice = f"it waits until {iso(breach.until)}, or {advice}"
         yield _problem(_worker_of(limit), said, advice)
 
 

@@ -301,7 +301,8 @@ class WorkerManager:
         if limits is None:
             assert self._snapshot is not None
             declared = self._snapshot.limits_for(one, self._settings.default_daily)
-            limits = self._limits[one.name] = tuple(Limit(limit.scope, limit.per, limit.amount) for limit in declared)
+            tiers = self._snapshot.tiers
+            limits = self._limits[one.name] = tuple(Limit(*limit, tiers=tiers) for limit in declared)
         return limits
 
     def _take(self, report: Report) -> Report:
@@ -319,6 +320,7 @@ class WorkerManager:
             self._budgets_checked = now
             self._planner.look_again()
             changed = self._enforcer.check_spent(snapshot, self._limits_of, self._planner.mine) or changed
+            changed = self._enforcer.let_go_on(snapshot, self._limits_of, self._planner.mine) or changed
         return self._handle() or changed
 
     def _handle(self, within_s: float = _FACTS_S) -> bool:

@@ -94,8 +94,9 @@ def change_for(record: DecisionRecord, deployment: Deployment, at: datetime) -> 
 
 def _running(one: Deployment, replicas: int, at: datetime) -> Deployment:
     return replace(
-        one, state="active", pause_reason=None, state_until=None, state_since=at, replicas=replicas, last_step=None
-    )
+        one, state="active", pause_reason=None, state_until=None, needs=None, state_since=at, replicas=replicas,
+        last_step=None,
+    )  # fmt: skip
 
 
 def tuned(deployment: Deployment, change: Mapping[str, object]) -> tuple[dict[str, object], dict[str, list[object]]]:

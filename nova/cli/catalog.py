@@ -45,8 +45,9 @@ _WORKERS = {
 }
 _BUDGETS = {
     "list": Command("budgets:list_budgets", "Show every budget and how much of it is used."),
-    "set": Command("budgets:set_budget", "Limit what a scope may spend per run, day or month."),
+    "set": Command("budgets:set_budget", "Limit what a scope may spend per run, day or month, or in total."),
     "remove": Command("budgets:remove", "Remove a limit."),
+    "tiers": Command("budgets:tiers", "Show or set at how many percent of a budget you are warned."),
 }
 _RATES = {
     "set": Command("rates:set_rates", "Say what a currency is worth in the reporting currency."),

@@ -39,6 +39,15 @@ def percent(value: float | Decimal | None) -> str:
     return f"{shown:,.0f}%" if abs(shown) >= 100 or shown.is_integer() else f"{shown:.1f}%"
 
 
+def bar(first: Decimal, second: Decimal, width: int = 20) -> str:
+    """Two parts of a whole, which is 1: `#####++.............`. A little of a part is never shown as none of it."""
+    left, marks = width, ""
+    for part, mark in ((first, "#"), (second, "+")):
+        filled = min(left, max(round(part * width), 1 if part > 0 else 0))
+        left, marks = left - filled, marks + mark * filled
+    return marks + "." * left
+
+
 def duration(seconds: float | None) -> str:
     """The two largest units that matter: `4d 2h`, `3m 10s`, `0.4s`."""
     if seconds is None:

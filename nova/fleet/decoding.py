@@ -8,7 +8,18 @@ from typing import Any, get_args
 
 from nova.clock import parse_time
 from nova.errors import NovaError, UsageProblem
-from nova.fleet.documents import PERS, BudgetLimit, Deployment, FleetSnapshot, PauseReason, ScopeBudget, State, Step
+from nova.fleet.documents import (
+    PERS,
+    USUAL_TIERS,
+    BudgetLimit,
+    Deployment,
+    FleetSnapshot,
+    PauseReason,
+    ScopeBudget,
+    State,
+    Step,
+    valid_tiers,
+)
 from nova.fleet.file import Tables, Token
 from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, schedule_of
 from nova.money import Money
@@ -45,6 +56,8 @@ def deployment_of(document: Mapping[str, Any], currency: str) -> Deployment:
             given["last_step"] = Step(
                 parse_time(step["at"]), int(step["from_replicas"]), int(step["to_replicas"]), step["decision"]
             )
+        if given.get("needs") is not None:
+            given["needs"] = Money.parse(given["needs"], currency)
         for name, read in _TERMS.items():
             if given.get(name) is not None:
                 given[name] = read(given[name], currency)
@@ -83,6 +96,7 @@ def snapshot_of(
             autonomous=settings.get("autonomous", {}).get("enabled"),
             currency=currency,
             version=token,
+            tiers=valid_tiers(map(int, settings.get("tiers", {}).get("percents", USUAL_TIERS))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageProblem) as problem:
         raise _nonsense("budgets or settings", problem) from problem

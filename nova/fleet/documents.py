@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,7 @@ from nova.money import Money
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
 PauseReason = Literal["operator", "budget", "roi", "breaker"]
 PERS = ("run", "day", "month", "total")
+USUAL_TIERS = (80,)
 MOST_REPLICAS = 10_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -39,6 +40,17 @@ def valid_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     except (TypeError, ValueError, RecursionError) as problem:
         raise UsageProblem(f"the configuration cannot be kept as JSON: {problem}") from None
     return config
+
+
+def valid_tiers(percents: Iterable[int]) -> tuple[int, ...]:
+    """Percentages of a budget, rising, each once. Raises UsageProblem."""
+    tiers = tuple(sorted(set(percents)))
+    if not tiers or not 1 <= tiers[0] <= tiers[-1] <= 100:
+        raise UsageProblem(
+            f"not warning tiers: {', '.join(map(str, tiers)) or 'none'}",
+            hint="whole percentages from 1 to 100, such as 50 80 95",
+        )
+    return tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +164,7 @@ class Deployment:
 
     `generation` rises when its instances are to begin anew. Before `evidence_since` nothing counts for the engine.
     `state_until` is when a cooldown or a budget pause ends by itself. `tried` are the tunables' values that were tried.
+    `needs` is how much its budgets in total must have room for before it goes on, where one of them has stopped it.
     `secrets` and `env` are the names of variables its processes are given. `breaker` is set while its breaker is open.
     `declared_*` is what `deploy` said last, where others may have changed it since: only another word changes it again.
     """
@@ -186,6 +199,7 @@ class Deployment:
     secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     breaker: Breaker | None = None
+    needs: Money | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON keeps it; `decoding` reads it back."""
@@ -195,6 +209,8 @@ class Deployment:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
+    if isinstance(value, Money):
+        return f"{value} {value.currency}"
     if isinstance(value, BudgetLimit):
         return {"per": value.per, "limit": f"{value.limit} {value.limit.currency}"}
     if isinstance(value, Step):
@@ -208,7 +224,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FleetSnapshot:
-    """All that is declared, at one moment. `policy` holds what the operator has set; `autonomous` None: never set."""
+    """All that is declared, at one moment. `policy` holds what the operator has set; `autonomous` None: never set.
+
+    `tiers` are the percentages of every budget at which people are warned.
+    """
 
     deployments: Mapping[str, Deployment]
     budgets: tuple[ScopeBudget, ...]
@@ -217,6 +236,7 @@ class FleetSnapshot:
     autonomous: bool | None
     currency: str
     version: tuple[int, int, int] | None = None
+    tiers: tuple[int, ...] = USUAL_TIERS
 
     def daily_limit(self, default: Money) -> Money:
         """The fleet's limit a day: the policy's `max_daily_budget`, else `default`."""

@@ -26,6 +26,7 @@ from nova.fleet.documents import (
     Step,
     valid_config,
     valid_name,
+    valid_tiers,
 )
 from nova.fleet.file import FleetFile, Token
 from nova.money import Money
@@ -115,10 +116,16 @@ class Fleet:
         return self.change(name, partial(transitions.scaled, replicas=replicas, step=step), expected_revision)
 
     def pause(
-        self, name: str, reason: PauseReason, until: datetime | None = None, *, expected_revision: int | None = None
+        self,
+        name: str,
+        reason: PauseReason,
+        until: datetime | None = None,
+        *,
+        needs: Money | None = None,
+        expected_revision: int | None = None,
     ) -> Deployment:
         """No new run begins. A person's pause outlasts every other; a killed or parked deployment stays as it is."""
-        change = partial(transitions.paused, reason=reason, until=until, now=self._clock.now())
+        change = partial(transitions.paused, reason=reason, until=until, now=self._clock.now(), needs=needs)
         return self.change(name, change, expected_revision)
 
     def resume(
@@ -221,6 +228,13 @@ class Fleet:
                 f"there is no budget for {scope}" + (f" per {per}" if per else ""), hint="nova budgets list shows them"
             )
         return removed
+
+    def set_tiers(self, percents: Iterable[int]) -> tuple[int, ...]:
+        """At which percentages of a budget people are warned. Raises UsageProblem."""
+        tiers = valid_tiers(percents)
+        with self._changing() as db:
+            db.documents("settings").put("tiers", {"percents": list(tiers)})
+        return tiers
 
     def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
         """Adds to what was set; the version rises where something changed.

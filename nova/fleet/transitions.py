@@ -9,6 +9,7 @@ from typing import Any
 
 from nova.errors import Refused, UsageProblem
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, PauseReason, State, Step
+from nova.money import Money
 
 _OF_INSTANCES = (
     "agent",
@@ -82,11 +83,13 @@ def scaled(one: Deployment, replicas: int, step: Step | None) -> Deployment:
     return replace(one, replicas=replicas, last_step=step)
 
 
-def paused(one: Deployment, reason: PauseReason, until: datetime | None, now: datetime) -> Deployment:
+def paused(
+    one: Deployment, reason: PauseReason, until: datetime | None, now: datetime, needs: Money | None = None
+) -> Deployment:
     """A stronger reason replaces a weaker one: operator, breaker, roi, budget. What is parked or killed stays so."""
     if one.state in ("killed", "parked") or _STRENGTH[one.pause_reason] > _STRENGTH[reason]:
         return one
-    return _in_state(one, "paused", now, reason, until)
+    return _in_state(one, "paused", now, reason, until, needs)
 
 
 def resumed(one: Deployment, at: datetime, now: datetime, *, override: bool) -> Deployment:
@@ -134,12 +137,17 @@ def unlimited(one: Deployment, per: str | None) -> Deployment:
 
 
 def _in_state(
-    one: Deployment, state: State, now: datetime, reason: PauseReason | None = None, until: datetime | None = None
+    one: Deployment,
+    state: State,
+    now: datetime,
+    reason: PauseReason | None = None,
+    until: datetime | None = None,
+    needs: Money | None = None,
 ) -> Deployment:
-    if (one.state, one.pause_reason, one.state_until) == (state, reason, until):
+    if (one.state, one.pause_reason, one.state_until, one.needs) == (state, reason, until, needs):
         return one
     since = one.state_since if one.state == state else now
-    return replace(one, state=state, pause_reason=reason, state_until=until, state_since=since)
+    return replace(one, state=state, pause_reason=reason, state_until=until, state_since=since, needs=needs)
 
 
 def _refuse_killed(one: Deployment) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from nova.clock import from_us, to_us
 from nova.errors import LedgerConflict, NotFound, Refused, UsageProblem
-from nova.ledger import rates
+from nova.ledger import rates, tiers
 from nova.ledger.counting import charge, count, read_usage, who
 from nova.ledger.entries import Entry, record_entries
 from nova.ledger.limits import (
@@ -321,12 +321,45 @@ class Budgets:
 
     def broken(self, limits: Iterable[Limit], at: datetime | None = None) -> tuple[Breach, ...]:
         """Which of these lasting limits are exceeded by what is spent, however it was booked."""
+        return self.standing(limits, at).breaches
+
+    def standing(self, limits: Iterable[Limit], at: datetime | None = None) -> Booked:
+        """What these lasting limits say of all that is spent, however it was booked: which are exceeded, and which
+        of the others have reached a tier that nobody was told of.
+        """
         at = at or self._store.clock.now()
+        used = self._used(limits, at)
+        broken = [
+            breach_of(limit, usage, at, self._store.zone) for limit, most, usage in used if usage.spent.micros > most
+        ]
+        reached = {
+            breach_of(limit, usage, at, self._store.zone, tier): tiers.threshold(tier, most)
+            for limit, most, usage in used
+            if usage.spent.micros <= most and (tier := limit.reached(usage.spent.micros, most)) is not None
+        }
+        if not reached:
+            return Booked(tuple(broken))
+        with self._store.read() as conn:
+            told = tiers.read_warned(conn, [(breach.limit.scope, breach.window) for breach in reached])
+        near = (breach for breach, least in reached.items() if told[breach.limit.scope, breach.window] < least)
+        return Booked(tuple(broken), tuple(near))
+
+    def left(self, limits: Iterable[Limit], at: datetime | None = None) -> dict[Limit, Money]:
+        """What each lasting limit leaves beside what is spent and reserved; below zero where it is broken."""
+        at = at or self._store.clock.now()
+        return {
+            limit: Money(most - usage.spent.micros - usage.reserved.micros, self._store.currency)
+            for limit, most, usage in self._used(limits, at)
+        }
+
+    def warned(self, breach: Breach) -> bool:
+        """Notes that people are told of its tier. False where they were told of as much in this window before."""
+        store = self._store
+        return store.apply(lambda conn: tiers.note(conn, store, breach, _known(conn, store, breach.limit.amount)))
+
+    def _used(self, limits: Iterable[Limit], at: datetime) -> list[tuple[Limit, int, Usage]]:
+        """Each lasting limit with its amount in reporting millionths and what stands against it."""
         lasting = [limit for limit in limits if limit.lasts]
         used = self.usages([(limit.scope, limit.per) for limit in lasting], at)
         with self._store.read() as conn:
-            return tuple(
-                breach_of(limit, usage, at, self._store.zone)
-                for limit in lasting
-                if (usage := used[limit.scope, limit.per]).spent.micros > _known(conn, self._store, limit.amount)
-            )
+            return [(limit, _known(conn, self._store, limit.amount), used[limit.scope, limit.per]) for limit in lasting]

@@ -12,7 +12,6 @@ from nova.errors import BudgetExceeded
 from nova.money import Money
 
 TOTAL = "total"  # the window that never turns
-USUAL_TIERS = (80,)
 _LASTING = {"run": 0, "day": 1, "month": 2, TOTAL: 3}
 _SPAN = {"run": "in this run", "day": "today", "month": "this month", TOTAL: "in total"}
 
@@ -62,7 +61,7 @@ class Limit:
     scope: str
     per: str
     amount: Money
-    tiers: tuple[int, ...] = USUAL_TIERS
+    tiers: tuple[int, ...] = (80,)
 
     @property
     def lasts(self) -> bool:
@@ -75,6 +74,10 @@ class Limit:
     def window(self, day: str) -> str:
         """The window of a lasting limit that the local `day` is counted in."""
         return TOTAL if self.per == TOTAL else f"day:{day}" if self.per == "day" else f"month:{day[:7]}"
+
+    def reached(self, spent: int, most: int) -> int | None:
+        """The highest tier that `spent` of `most` millionths has reached."""
+        return max((tier for tier in self.tiers if 0 < tier * most <= 100 * spent), default=None)
 
     def tier(self, before: int, after: int, most: int) -> int | None:
         """The highest tier that spending reached with its step from `before` to `after`, of `most` millionths."""
@@ -102,10 +105,10 @@ class Breach:
     tier: int | None = None
 
 
-def breach_of(limit: Limit, usage: Usage, at: datetime, zone: ZoneInfo) -> Breach:
+def breach_of(limit: Limit, usage: Usage, at: datetime, zone: ZoneInfo, tier: int | None = None) -> Breach:
     """Of a lasting limit, in the window that holds `at`."""
     window = limit.window(local_day(at, zone))
-    return Breach(limit, window, usage.spent, usage.reserved, turn_of(limit.per, at, zone))
+    return Breach(limit, window, usage.spent, usage.reserved, turn_of(limit.per, at, zone), tier)
 
 
 @dataclass(frozen=True, slots=True)

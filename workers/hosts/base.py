@@ -59,7 +59,10 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class BudgetHit:
-    """`refused`: a spending was not allowed; `broken`: money already gone broke a limit; `near`: it passed 80 %."""
+    """`refused`: a spending was not allowed; `broken`: money already gone broke a limit; `near`: it reached a tier.
+
+    `asked` is in the reporting currency.
+    """
 
     kind: Literal["refused", "broken", "near"]
     worker: str

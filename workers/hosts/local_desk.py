@@ -65,9 +65,7 @@ class LocalDesk:
 
     def spend(self, price: Money, reason: str) -> None:
         run = self._run
-        self._tell(
-            self._spending(price, lambda: self._ledger.budgets.spend(run.ref, price, run.spec.limits, reason or None))
-        )
+        self._tell(self._spending(lambda: self._ledger.budgets.spend(run.ref, price, run.spec.limits, reason or None)))
 
     def spent(self, price: Money, reason: str) -> None:
         run = self._run
@@ -80,15 +78,12 @@ class LocalDesk:
     def reserve(self, ceiling: Money, release_on_death: bool) -> str:
         run = self._run
         return self._spending(
-            ceiling,
             lambda: self._ledger.budgets.reserve(run.ref, ceiling, run.spec.limits, release_on_death=release_on_death),
         )
 
     def settle(self, reservation: str, actual: Money, reason: str) -> None:
         limits = self._run.spec.limits
-        self._tell(
-            self._spending(actual, lambda: self._ledger.budgets.settle(reservation, actual, limits, reason or None))
-        )
+        self._tell(self._spending(lambda: self._ledger.budgets.settle(reservation, actual, limits, reason or None)))
 
     def earn(self, revenue: Money, external_id: str, note: str | None) -> bool:
         about = self.about
@@ -162,10 +157,10 @@ class LocalDesk:
         if booked.breaches:
             self._run.budget_hit("broken", booked.breaches)
 
-    def _spending(self, price: Money, act: Callable[[], T]) -> T:
+    def _spending(self, act: Callable[[], T]) -> T:
         with self._run.passing():
             try:
                 return act()
             except LimitReached as refusal:
-                self._run.refuse(refusal, price)
+                self._run.refuse(refusal)
                 raise

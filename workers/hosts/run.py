@@ -147,12 +147,12 @@ class Run:
     def budget_hit(self, kind: str, breaches: tuple[Breach, ...], asked: Money | None = None) -> None:
         self._tell(BudgetHit(kind, self.spec.worker, self.id, breaches, asked))  # type: ignore[arg-type]
 
-    def refuse(self, refusal: LimitReached, asked: Money) -> None:
+    def refuse(self, refusal: LimitReached) -> None:
         """A refused spending ends the run, even one that catches the error."""
         if self._refused is None:
             self._refused = refusal
             self.stopping.set()
-            self.budget_hit("refused", refusal.refused, asked)
+            self.budget_hit("refused", refusal.refused, refusal.asked)
 
     def ask(self) -> None:
         """Wishes that it end soon."""

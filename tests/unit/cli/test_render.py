@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -71,3 +72,19 @@ def test_counts_know_their_plural() -> None:
     assert render.count(1, "entry", "entries") == "1 entry"
     assert render.count(2000, "entry", "entries") == "2,000 entries"
     assert render.count(0, "run") == "0 runs"
+
+
+@pytest.mark.parametrize(
+    ("spent", "reserved", "shown"),
+    [
+        ("0", "0", ".........."),
+        ("0.3", "0.2", "###++....."),
+        ("0.001", "0.001", "#+........"),
+        ("0.99", "0.5", "##########"),
+        ("7", "0", "##########"),
+        ("0", "1", "++++++++++"),
+        ("-0.2", "0", ".........."),
+    ],
+)
+def test_a_bar_shows_what_is_spent_and_what_is_reserved(spent: str, reserved: str, shown: str) -> None:
+    assert render.bar(Decimal(spent), Decimal(reserved), width=10) == shown

@@ -11,6 +11,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.errors import NotFound, NovaError, Refused, UsageProblem
 from nova.fleet.fleet import DeployResult
+from nova.ledger.entries import Entry
 from nova.money import Money
 from workers.deployments import (
     declare,
@@ -24,6 +25,7 @@ from workers.deployments import (
     retire,
     scale,
     set_budget,
+    set_tiers,
 )
 
 WORKER = """
@@ -163,6 +165,30 @@ def test_resuming_what_roi_or_a_budget_paused_is_an_override(
     nova.fleet.pause("mail", reason)
     clock.advance(60)
     assert (resume(nova, "mail", by="dana").evidence_since == clock.now()) is overridden
+
+
+def test_what_a_total_stopped_is_not_resumed_before_it_has_room(nova: Nova, clock: ManualClock) -> None:
+    deploy(nova, name="mail", budget=["5/total"])
+    nova.ledger.entries.record([Entry("b", "bill", "cost", Money.parse("4.90", "USD"), clock.now(), "mail")])
+    nova.fleet.pause("mail", "budget", None, needs=Money.parse("0.20", "USD"))
+    with pytest.raises(Refused, match=r"budget of worker:mail is used up: 5\.00 USD in total") as refusal:
+        resume(nova, "mail", by="dana")
+    assert "nova budgets set worker:mail AMOUNT/total" in (refusal.value.hint or "")
+    set_budget(nova, "worker:mail", "total", Money.parse("6", "USD"), by="dana")
+    assert resume(nova, "mail", by="dana").state == "active"
+
+
+def test_tiers_are_set_in_order_and_back_to_the_usual_one(nova: Nova) -> None:
+    assert set_tiers(nova, ["95", "50 %", "80", "50"], by="dana") == (50, 80, 95) == nova.fleet.snapshot().tiers
+    assert set_tiers(nova, ["reset"], by="dana") == (80,)
+    assert [action for _, action, _ in audited(nova)] == ["tiers_set", "tiers_set"]
+
+
+@pytest.mark.parametrize("given", [["0"], ["101"], ["80.5"], ["-5"], ["reset", "80"], ["²"], []])
+def test_what_is_no_tier_is_refused(nova: Nova, given: list[str]) -> None:
+    with pytest.raises(UsageProblem):
+        set_tiers(nova, given, by="dana")
+    assert nova.fleet.snapshot().tiers == (80,)
 
 
 def test_what_is_parked_or_cools_down_can_be_resumed_and_keeps_its_evidence(nova: Nova, clock: ManualClock) -> None:

@@ -79,6 +79,14 @@ def test_what_does_not_run_and_should_is_told(state: str, words: str, nova: Nova
     assert worker == "mail" and words in problem
 
 
+def test_what_a_total_stopped_is_told_with_the_way_out(nova: Nova) -> None:
+    deploy(nova)
+    nova.fleet.pause("mail", "budget", None)
+    ((problem),) = health_document(nova)["problems"]
+    assert problem["problem"] == "paused: its budget in total is used up"
+    assert "nova budgets set" in problem["advice"]
+
+
 def test_what_the_operator_or_roi_paused_is_no_problem(nova: Nova) -> None:
     for name, reason in (("a", "operator"), ("b", "roi")):
         deploy(nova, name)
