@@ -6,8 +6,10 @@ Times are monotonic seconds, so that a wall clock that jumps neither stalls nor 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, StrEnum
 from math import inf
+from typing import Protocol
 
 GRACE_S = 5.0  # from asking a run to end to killing it, and from killing it to giving it up
 
@@ -52,8 +54,19 @@ class Backoff:
         return min(self.max_s, self.base_s * 2.0 ** min(crashes - 1, 30)) if crashes > 0 else 0.0
 
 
+class Agenda(Protocol):
+    """When an instance is due that has a schedule; it is asked anew after a clock was set."""
+
+    def due(self, now: float, regular: float) -> float: ...
+
+    def retry(self, now: float, at: float) -> float: ...
+
+    def begun(self, at: datetime) -> datetime: ...
+
+
 class Instance:
-    """`step(now)` says what to do and when to be asked again; the host tells what happened in between.
+    """`step(now)` says what to do and when to be asked again; the host tells what happened in between. `agenda` knows
+    when it is due where that is not simply one `every` after the last start.
 
     `last_start_ago` is the age of the last recorded start (None: never ran). One in the future, after the clock was set
     back, counts as just now. Runs cannot overlap: while a thread is held, `START` is never ordered.
@@ -67,9 +80,11 @@ class Instance:
         now: float,
         last_start_ago: float | None,
         backoff: Backoff | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
         self.every_s = every_s
         self.timeout_s = timeout_s
+        self.agenda = agenda
         self.state = State.STARTING
         self.intent = Intent.RUN
         self.epoch = 0
@@ -77,6 +92,7 @@ class Instance:
         self._last_start = -inf if last_start_ago is None else now - max(0.0, last_start_ago)
         self._crashes = 0
         self._retry_at: float | None = None
+        self.fulfilled = False  # nothing is wanted of it any more
         self._held = False  # a thread is executing, or has been ordered to
         self._asked = False
         self._killed = False
@@ -127,10 +143,10 @@ class Instance:
         return self._step_held(now, killable) if self._held else self._step_free(now)
 
     def _step_free(self, now: float) -> tuple[Order, float]:
-        if self.intent is not Intent.RUN:
+        if self.intent is not Intent.RUN or self.fulfilled:
             self.state = State.STOPPED
             return Order.NONE, inf
-        due = self._last_start + self.every_s if self._retry_at is None else self._retry_at
+        due = self._due(now)
         if now < due:
             self.state = State.WAITING if self._retry_at is None else State.BACKING_OFF
             return Order.NONE, due
@@ -139,6 +155,12 @@ class Instance:
         self._end_at = now + self.timeout_s
         self.state = State.STARTING
         return Order.START, self._end_at
+
+    def _due(self, now: float) -> float:
+        if self._retry_at is not None:
+            return self._retry_at if self.agenda is None else self.agenda.retry(now, self._retry_at)
+        regular = self._last_start + self.every_s
+        return regular if self.agenda is None else self.agenda.due(now, regular)
 
     def _step_held(self, now: float, killable: bool) -> tuple[Order, float]:
         if self.state is State.HUNG:

@@ -70,4 +70,6 @@ def _spec(one: Deployment, index: int, limits: tuple[Limit, ...], intent: Intent
         intent=intent,
         due_now=due_now,
         born=one.created_at,
+        schedule=one.schedule,
+        since=one.scheduled_at or one.created_at,
     )

@@ -166,6 +166,7 @@ class Deployment:
     `state_until` is when a cooldown or a budget pause ends by itself. `tried` are the tunables' values that were tried.
     `needs` is how much its budgets in total must have room for before it goes on, where one of them has stopped it.
     `secrets` and `env` are the names of variables its processes are given. `breaker` is set while its breaker is open.
+    `scheduled_at` is since when its schedule counts, and of a single run since when it is wanted.
     `declared_*` is what `deploy` said last, where others may have changed it since: only another word changes it again.
     """
 
@@ -200,6 +201,7 @@ class Deployment:
     env: tuple[str, ...] = ()
     breaker: Breaker | None = None
     needs: Money | None = None
+    scheduled_at: datetime | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON keeps it; `decoding` reads it back."""

@@ -95,7 +95,7 @@ class Fleet:
                 raise Refused(
                     f"{asked.name} was killed", hint="add --revive to start it anew; its old evidence is then forgotten"
                 )
-            after = transitions.redeclared(before, asked)
+            after = transitions.redeclared(before, asked, self._clock.now())
             if before.state == "killed":
                 after = transitions.revived(after, self._clock.now())
             after = _put(documents, before, after)

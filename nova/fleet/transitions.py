@@ -36,11 +36,15 @@ def declared(asked: Declaration, now: datetime) -> Deployment:
         state_since=now,
         revision=1,
         created_at=now,
+        scheduled_at=now,
     )
 
 
-def redeclared(one: Deployment, asked: Declaration) -> Deployment:
-    """What was scaled, tuned or limited since stays, as long as the declaration says of it what it said before."""
+def redeclared(one: Deployment, asked: Declaration, now: datetime) -> Deployment:
+    """What was scaled, tuned or limited since stays, as long as the declaration says of it what it said before.
+
+    Another schedule counts from now on. A single run is wanted again where anything else is asked for.
+    """
     given = _given(asked)
     if asked.replicas == one.declared_replicas:
         given["replicas"] = min(one.replicas, asked.max_replicas)
@@ -55,6 +59,9 @@ def redeclared(one: Deployment, asked: Declaration) -> Deployment:
         declared_config=dict(asked.config),
         declared_budget=asked.budget,
     )
+    scheduled = (one.schedule, one.every_s) == (after.schedule, after.every_s)
+    if not scheduled or (after.schedule.once and after != one):
+        after = replace(after, scheduled_at=now)
     anew = any(getattr(one, key) != getattr(after, key) for key in _OF_INSTANCES)
     return replace(after, generation=one.generation + 1, tried={}) if anew else after
 
@@ -62,7 +69,12 @@ def redeclared(one: Deployment, asked: Declaration) -> Deployment:
 def revived(one: Deployment, now: datetime) -> Deployment:
     """Begun anew under the same name: its old evidence is forgotten."""
     return replace(
-        _in_state(one, "active", now), evidence_since=now, last_step=None, tried={}, generation=one.generation + 1
+        _in_state(one, "active", now),
+        evidence_since=now,
+        last_step=None,
+        tried={},
+        generation=one.generation + 1,
+        scheduled_at=now,
     )
 
 

@@ -70,11 +70,14 @@ class Recovered:
     released: Money
 
 
-def start_run(conn: Connection, run: RunRef, at: datetime) -> None:
-    """Also the instance's last start, earlier or later than the one before: clocks are set back."""
+def start_run(conn: Connection, run: RunRef, at: datetime, slot: datetime | None = None) -> None:
+    """Also the instance's last start, earlier or later than the one before: clocks are set back.
+
+    `slot` is the time of its schedule that the run is for: it stands as the last start then.
+    """
     record = RunRecord(run.run, run.worker, run.instance, at, None, "running")
     conn.execute(insert(runs), values_of(record, run.manager))
-    conn.execute(_START, {"instance": run.instance, "worker": run.worker, "at": to_us(at)})
+    conn.execute(_START, {"instance": run.instance, "worker": run.worker, "at": to_us(slot or at)})
 
 
 def end_run(
@@ -180,8 +183,8 @@ class Runs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def started(self, run: RunRef, at: datetime) -> None:
-        self._store.submit(lambda conn: start_run(conn, run, at))
+    def started(self, run: RunRef, at: datetime, slot: datetime | None = None) -> None:
+        self._store.submit(lambda conn: start_run(conn, run, at, slot))
 
     def ended(self, run: RunRef, at: datetime, status: str, error: str | None = None, crash: bool = False) -> None:
         """Ends the run and books what it spent; a late result, after it was ended otherwise, is logged and refused."""
@@ -232,6 +235,19 @@ class Runs:
         """By instance, also across restarts and pruning."""
         with self._store.read() as conn:
             return {row.instance: from_us(row.started_us) for row in conn.execute(select(starts))}
+
+    def is_over(self, instance: str, since: datetime) -> bool:
+        """Whether its one run since then was made. One that crashed or was interrupted is to be made again."""
+        last = select(runs.c.status, runs.c.crash).where(
+            runs.c.worker == instance.rpartition("#")[0], runs.c.instance == instance, runs.c.started_us >= to_us(since)
+        )
+        mark = select(starts.c.started_us).where(starts.c.instance == instance)
+        with self._store.read() as conn:
+            row = conn.execute(last.order_by(runs.c.started_us.desc()).limit(1)).one_or_none()
+            if row is not None:
+                return row.status == "succeeded" or (row.status == "failed" and not row.crash)
+            started = conn.execute(mark).scalar()  # its record may have been pruned
+        return started is not None and started >= to_us(since)
 
     def forget_starts(self, worker: str) -> None:
         """So that a deployment that comes back under the name is due at once."""

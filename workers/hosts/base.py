@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from nova.fleet.terms import Schedule
 from nova.ledger.limits import Breach, Limit
 from nova.money import Money
 from workers.instance import Intent, State
 
 InstanceId = str  # name#1
+EVERY = Schedule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Spec:
     """One instance as it is wanted. A changed spec serves from the next run on; `limits` also during the current one.
 
     Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
-    deployment was: the same name may be declared anew.
+    deployment was: the same name may be declared anew. `since` is when its schedule was.
     """
 
     worker: str
@@ -36,6 +38,8 @@ class Spec:
     intent: Intent = Intent.RUN
     due_now: bool = False
     born: datetime | None = None
+    schedule: Schedule = EVERY
+    since: datetime | None = None
 
     @property
     def instance(self) -> InstanceId:

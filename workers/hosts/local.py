@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
+from workers.agenda import WATCH_S, Agendas
 from workers.hosts.base import Fact, InstanceId, Report, Seen, Spec
 from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Cell, Outcome, Run, Services
@@ -58,6 +59,8 @@ class LocalHost:
         self._condition = threading.Condition(threading.RLock())
         self._slots: dict[InstanceId, _Slot] = {}
         self._heap: list[tuple[float, InstanceId]] = []
+        self._agendas = Agendas(services.clock, services.ledger.store.zone)
+        self._over: dict[InstanceId, datetime | None] = {}  # whose one run was made, and since when it was wanted
         self._facts: list[Fact] = []
         self._want: Mapping[InstanceId, Spec] | None = None
         self._lease_until = -inf
@@ -72,6 +75,7 @@ class LocalHost:
             lapsed = now > self._lease_until
             self._lease_until = now + lease_s
             if want is not self._want or lapsed:
+                self._look_up_single_runs(want)
                 self._want = want
                 for key, spec in want.items():
                     self._declare(key, spec, now)
@@ -156,15 +160,26 @@ class LocalHost:
             if slot.spec.generation != spec.generation:
                 slot.instance.renew()
             slot.killed = slot.killed and spec.intent is not Intent.RUN
-            slot.spec = spec
+            before, slot.spec = slot.spec, spec
             if slot.run is not None:
                 slot.run.spec = spec
+            if (before.schedule, before.every_s, before.since) != (spec.schedule, spec.every_s, spec.since):
+                slot.instance.agenda = self._agendas.make(spec, self._starts.get(key))
         slot.instance.declare(spec.every_s, spec.timeout_s, spec.intent)
+        slot.instance.fulfilled = spec.schedule.once and key in self._over and self._over[key] == spec.since
 
     def _new_instance(self, spec: Spec, now: float) -> Instance:
         last = self._starts.get(spec.instance)
         ago = None if last is None or spec.due_now else (self._clock.now() - last).total_seconds()
-        return Instance(spec.every_s, spec.timeout_s, now=now, last_start_ago=ago, backoff=self._backoff)
+        agenda = self._agendas.make(spec, last)
+        return Instance(spec.every_s, spec.timeout_s, now=now, last_start_ago=ago, backoff=self._backoff, agenda=agenda)
+
+    def _look_up_single_runs(self, want: Mapping[InstanceId, Spec]) -> None:
+        """Of those that are new here: which have made their one run, before this manager was. Raises NovaError."""
+        for key, spec in want.items():
+            unknown = spec.schedule.once and key not in self._slots and key not in self._over
+            if unknown and spec.since is not None and self._services.ledger.runs.is_over(key, spec.since):
+                self._over[key] = spec.since
 
     def _schedule(self, slot: _Slot, at: float) -> None:
         slot.wake_at = at
@@ -179,10 +194,14 @@ class LocalHost:
                 except Exception:
                     log.exception("host_turn_failed", extra={"action": "host_turn_failed"})
                 left = self._heap[0][0] - self._clock.monotonic() if self._heap else inf
+                left = min(left, WATCH_S) if self._agendas else left
                 if left > 0:
                     self._condition.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
 
     def _turn(self, now: float) -> None:
+        if self._agendas and self._agendas.clock_was_set():
+            for planned in [one for key, one in self._slots.items() if key in self._agendas]:
+                self._schedule(planned, now)
         while self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
             slot = self._slots.get(key)
@@ -201,7 +220,7 @@ class LocalHost:
         elif slot.run is not None:
             self._obey(order, slot, slot.run)
         if instance.state is State.STOPPED:
-            self._remove(slot)
+            self._rest(slot) if instance.intent is Intent.RUN else self._remove(slot)
         else:
             self._schedule(slot, wake_at)
         if instance.state is not before:
@@ -210,7 +229,9 @@ class LocalHost:
     def _start(self, slot: _Slot) -> None:
         run = slot.run = Run(slot.spec, self._services, slot.cell, self._tell)
         slot.heartbeat_at = run.started_at
-        self._starts[slot.spec.instance] = run.started_at
+        if slot.instance.agenda is not None:
+            run.slot = slot.instance.agenda.begun(run.started_at)
+        self._starts[slot.spec.instance] = run.slot or run.started_at
         try:
             self._pool.submit(lambda: self._execute(slot, run))
         except RuntimeError as problem:
@@ -233,6 +254,9 @@ class LocalHost:
             slot.cpu_s += run.cpu_s or 0.0
             now = self._clock.monotonic()
             slot.instance.ended(now, crash=crash or slot.instance.state is State.HUNG)
+            if slot.spec.schedule.once and run.outcome is not None and run.outcome.over:
+                slot.instance.fulfilled = True
+                self._over[slot.spec.instance] = slot.spec.since
             self._schedule(slot, now)
             self._condition.notify_all()
 
@@ -260,8 +284,14 @@ class LocalHost:
         """In another thread: it waits for the money calls that are under way."""
         self._pool.submit(lambda: run.end(outcome, hung=hung))
 
+    def _rest(self, slot: _Slot) -> None:
+        """Its one run was made: it stays, and nothing of it runs."""
+        if slot.cell.worker is not None:
+            self._pool.submit(slot.cell.let_go)
+
     def _remove(self, slot: _Slot) -> None:
         self._slots.pop(slot.spec.instance, None)
+        self._agendas.drop(slot.spec.instance)
         if slot.killed:
             self._starts.pop(slot.spec.instance, None)  # should it come back, it is new
         if slot.cell.worker is not None:

@@ -62,6 +62,11 @@ class Outcome:
     crash: bool = False
     error: str | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether a single run is made with it; one that crashed or was interrupted is to be made again."""
+        return self.status != "interrupted" and not self.crash
+
 
 class Cell:
     """Where the object of one instance is kept between its runs."""
@@ -108,6 +113,8 @@ class Run:
         self._command: ShellRun | None = None
         self._command_cpu_s = 0.0
         self._verdict: Outcome | None = None
+        self.slot: datetime | None = None  # the time of its schedule that it is for
+        self.outcome: Outcome | None = None  # once it is over for the ledger
 
     @property
     def killable(self) -> bool:
@@ -203,6 +210,7 @@ class Run:
         """Records how it ended, once; False when that was done already."""
         if not self.gate.close(outcome.error or outcome.status):
             return False
+        self.outcome = outcome
         ended_at = self.services.clock.now()
         self.services.ledger.runs.ended(self.ref, ended_at, outcome.status, outcome.error, outcome.crash)
         self._tell(
@@ -216,7 +224,7 @@ class Run:
     def _outcome(self) -> Outcome:
         try:
             with self.reaching_the_ledger():
-                self.services.ledger.runs.started(self.ref, self.started_at)
+                self.services.ledger.runs.started(self.ref, self.started_at, self.slot)
             result = self._worker_run()
         except BaseException as problem:  # noqa: BLE001 - whatever an agent does must not end its manager
             return self._failed(problem)
