@@ -21,6 +21,7 @@ from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, load
 from workers.applied import outstanding, version_of
 from workers.parts import Parts
+from workers.schedule import checked as checked_schedule
 from workers.totals import lacking, left_in_total, stopped_by_total
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def declare(
         raise UsageProblem(f"{agent} cannot run in a process of its own yet", hint=hint)
     if not worker.scalable and max(replicas or 1, max_replicas or 1) > 1:
         raise _not_scalable(agent)
+    every_s = parse_duration(every) if every else settings.worker_run_interval
     asked = Declaration(
         name=_name_of(agent) if name is None else name,
         department=department,
@@ -82,11 +84,13 @@ def declare(
         runtime=runtime or "thread",
         replicas=1 if replicas is None else replicas,
         max_replicas=_most(replicas, max_replicas, worker.scalable),
-        every_s=parse_duration(every) if every else settings.worker_run_interval,
+        every_s=every_s,
         timeout_s=parse_duration(timeout) if timeout else _TIMEOUT_S,
         budget=tuple(BudgetLimit.parse(text, settings.nova_currency) for text in budget),
         config=stored,
-        schedule=schedule or Schedule(),
+        schedule=checked_schedule(
+            schedule or Schedule(), every_s, settings.tz, nova.clock.now(), every_given=every is not None
+        ),
         resources=resources or Resources(),
         health=HealthRules.parse(health),
         imputed=ImputedCost.parse(imputed, settings.nova_currency) if imputed else None,

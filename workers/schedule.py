@@ -151,6 +151,8 @@ def next_run(
 ) -> datetime | None:  # fmt: skip
     """When an instance that waits is due, as far as its declaration and its last start tell. None: never."""
     table = timetable_of(schedule, every_s, zone)
+    if last is not None and schedule.once and last < since:
+        last = None
     nominal = since if last is None else min(last, now) + timedelta(seconds=every_s)
     if table is None:
         return nominal

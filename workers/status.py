@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from nova.clock import iso, parse_time
 from nova.fleet.documents import Deployment
@@ -17,6 +19,9 @@ from nova.ledger.run_records import RunTotals
 from nova.money import Money, roi_percent
 from workers.lock import ManagerInfo, managers
 from workers.parts import Parts
+from workers.schedule import next_run
+
+NextRun = Callable[[str], datetime | None]
 
 _DOWN: dict[str, Any] = {"running": False, "pid": None, "started_at": None, "uptime_s": None, "department": None}
 
@@ -51,6 +56,7 @@ def status_document(nova: Parts) -> dict[str, Any]:
     totals = nova.ledger.reports.totals()
     runs = nova.ledger.runs.totals()
     usage = nova.ledger.budgets.usages(_budget_keys(snapshot.deployments.values()), now)
+    starts = nova.ledger.runs.last_starts()
     rows = [
         _row(
             one,
@@ -60,6 +66,7 @@ def status_document(nova: Parts) -> dict[str, Any]:
             usage,
             snapshot.currency,
             managed=any(info.department in ("", one.department) for info in living),
+            next_run=partial(_next_run, one, starts, nova.settings.tz, now),
         )
         for one in snapshot.deployments.values()
     ]
@@ -102,7 +109,7 @@ def instances_of_living(nova: Parts, living: set[str]) -> dict[str, list[Observa
     seen: dict[str, list[Observation]] = defaultdict(list)
     if living:
         for one in nova.ledger.instances.all():
-            if one.manager in living and one.state != "stopped":
+            if one.manager in living:
                 seen[one.worker].append(one)
     return seen
 
@@ -125,9 +132,12 @@ def _row(
     currency: str,
     *,
     managed: bool,
+    next_run: NextRun,
 ) -> dict[str, Any]:
     ended = runs.succeeded + runs.failed + runs.interrupted if runs else 0
     judged = runs.succeeded + runs.failed if runs else 0
+    instances = _instances(one, seen, next_run, managed=managed)
+    seen = [each for each in seen if each.state != "stopped"]  # of a single run that was made
     return {
         "name": one.name,
         "department": one.department,
@@ -153,7 +163,8 @@ def _row(
         "threads": _count([each.threads for each in seen]),
         "last_heartbeat": _latest([each.heartbeat_at for each in seen]),
         "last_error": runs.last_error if runs else None,
-        "instances": _instances(one, seen, managed=managed),
+        "next_run_at": min((one["next_run_at"] for one in instances if one["next_run_at"]), default=None),
+        "instances": instances,
     }
 
 
@@ -167,22 +178,40 @@ def _budget_json(name: str, per: str, limit: Money, usage: Mapping[tuple[str, st
     }
 
 
-def _instances(one: Deployment, seen: Sequence[Observation], *, managed: bool) -> list[dict[str, Any]]:
+def _next_run(
+    one: Deployment, starts: Mapping[str, datetime], zone: ZoneInfo, now: datetime, instance: str
+) -> datetime | None:
+    since = one.scheduled_at or one.created_at
+    return next_run(one.schedule, one.every_s, zone, instance, starts.get(instance), since, now)
+
+
+def _instances(
+    one: Deployment, seen: Sequence[Observation], next_run: NextRun, *, managed: bool
+) -> list[dict[str, Any]]:
     """Those that are seen, and those that are declared and are not: about to start where somebody will start them."""
-    found = {_number(each): _instance_json(each) for each in seen}
+    found = {_number(each): _instance_json(each, next_run) for each in seen}
     state = "starting" if managed and one.state == "active" else "stopped"
     for index in range(1, one.replicas + 1) if one.state != "killed" else ():
-        missing = {"id": f"{one.name}#{index}", "state": state, "run_started_at": None, "last_heartbeat": None}
+        missing = {
+            "id": f"{one.name}#{index}",
+            "state": state,
+            "run_started_at": None,
+            "last_heartbeat": None,
+            "next_run_at": None,
+        }
         found.setdefault(index, missing)
     return [found[index] for index in sorted(found)]
 
 
-def _instance_json(seen: Observation) -> dict[str, Any]:
+def _instance_json(seen: Observation, next_run: NextRun) -> dict[str, Any]:
+    """When it is due next is told of one that waits; one that backs off is tried again sooner than its schedule."""
+    due = next_run(seen.instance) if seen.state == "waiting" else None
     return {
         "id": seen.instance,
         "state": seen.state,
         "run_started_at": iso(seen.run_started_at) if seen.run_started_at else None,
         "last_heartbeat": iso(seen.heartbeat_at) if seen.heartbeat_at else None,
+        "next_run_at": iso(due) if due else None,
     }
 
 

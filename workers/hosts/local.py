@@ -164,15 +164,23 @@ class LocalHost:
             if slot.run is not None:
                 slot.run.spec = spec
             if (before.schedule, before.every_s, before.since) != (spec.schedule, spec.every_s, spec.since):
-                slot.instance.agenda = self._agendas.make(spec, self._starts.get(key))
+                slot.instance.agenda = self._agendas.make(spec, self._last_start(spec))
+                if spec.schedule.once and before.since != spec.since:
+                    slot.instance.due_now()
         slot.instance.declare(spec.every_s, spec.timeout_s, spec.intent)
         slot.instance.fulfilled = spec.schedule.once and key in self._over and self._over[key] == spec.since
 
     def _new_instance(self, spec: Spec, now: float) -> Instance:
-        last = self._starts.get(spec.instance)
+        last = self._last_start(spec)
         ago = None if last is None or spec.due_now else (self._clock.now() - last).total_seconds()
         agenda = self._agendas.make(spec, last)
         return Instance(spec.every_s, spec.timeout_s, now=now, last_start_ago=ago, backoff=self._backoff, agenda=agenda)
+
+    def _last_start(self, spec: Spec) -> datetime | None:
+        """A single run that is wanted anew waits for none before it."""
+        last = self._starts.get(spec.instance)
+        fresh = spec.schedule.once and last is not None and spec.since is not None and last < spec.since
+        return None if fresh else last
 
     def _look_up_single_runs(self, want: Mapping[InstanceId, Spec]) -> None:
         """Of those that are new here: which have made their one run, before this manager was. Raises NovaError."""

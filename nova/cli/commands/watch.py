@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,10 +15,14 @@ from nova.cli.session import session
 from nova.cli.terminal import is_terminal, note
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from nova.bootstrap import Nova
 
 _REFRESH_S = 1.0
 _ERROR_WIDTH = 48
+_LONG = timedelta(minutes=15)
+_WEEK_DAYS = 7
 _COLUMNS = (
     Column("name"),
     Column("state", state=True),
@@ -54,7 +59,7 @@ def status(
         elif json:
             emit(_document(nova))
         else:
-            _show(_document(nova))
+            _show(_document(nova), nova.settings.tz)
 
 
 def _document(nova: Nova) -> dict[str, Any]:
@@ -70,32 +75,46 @@ def _watch(nova: Nova) -> None:
     while True:
         document = _document(nova)
         sys.stdout.write("\x1b[H\x1b[2J")
-        _show(document)
+        _show(document, nova.settings.tz)
         sys.stdout.flush()
         time.sleep(_REFRESH_S)
 
 
-def _show(document: dict[str, Any]) -> None:
+def _show(document: dict[str, Any], zone: ZoneInfo) -> None:
     currency = document["currency"]
     if document["workers"]:
-        table(_COLUMNS, [*(_row(worker, currency) for worker in document["workers"]), _totals(document)])
+        rows = [_row(worker, currency, _next_run(worker, document["at"], zone)) for worker in document["workers"]]
+        table(_COLUMNS, [*rows, _totals(document)])
     else:
         note("nothing is deployed yet: nova deploy --help")
     for manager in document.get("managers") or [document["manager"]]:
         line(_manager(manager))
 
 
-def _row(worker: dict[str, Any], currency: str) -> list[str]:
+def _row(worker: dict[str, Any], currency: str, next_run: str) -> list[str]:
     rate = worker["success_rate"]
     return [
         worker["name"],
-        _state(worker),
+        _state(worker) + (f" ({next_run})" if next_run else ""),
         f"{worker['running']}/{worker['replicas']}",
         f"{worker['runs']:,}",
         render.percent(rate),
         *_money(worker, currency),
         render.short(worker["last_error"], _ERROR_WIDTH),
     ]
+
+
+def _next_run(worker: dict[str, Any], now: str, zone: ZoneInfo) -> str:
+    """Of one that waits for long: `next 09:00`, in the operator's time zone."""
+    from nova.clock import parse_time
+
+    if worker["next_run_at"] is None or worker["state"] != "active":
+        return ""
+    at, today = parse_time(worker["next_run_at"]).astimezone(zone), parse_time(now).astimezone(zone)
+    if at - today < _LONG:
+        return ""
+    days = (at.date() - today.date()).days
+    return f"next {at:%H:%M}" if days == 0 else f"next {at:%a %H:%M}" if days < _WEEK_DAYS else f"next {at:%Y-%m-%d}"
 
 
 def _state(worker: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from nova.fleet import transitions
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, Step
 from nova.fleet.file import FleetFile
 from nova.fleet.fleet import Fleet, scaled_by
+from nova.fleet.terms import Schedule
 from nova.money import Money
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -406,3 +407,26 @@ def test_every_document_has_a_revision(fleet: Fleet) -> None:
     tables = json.loads(fleet.path.read_text())
     revisions = {key: one["revision"] for name in ("budgets", "settings") for key, one in tables[name].items()}
     assert revisions == {"department:sales/day": 2, "policy": 2}
+
+
+def test_another_schedule_counts_from_when_it_was_declared_and_nothing_else_moves_that(
+    fleet: Fleet, clock: ManualClock
+) -> None:
+    assert fleet.deploy(mailer()).deployment.scheduled_at == START
+    clock.advance(60)
+    assert fleet.deploy(mailer(timeout_s=9.0)).deployment.scheduled_at == START
+    assert fleet.deploy(mailer(schedule=Schedule(cron="@daily"))).deployment.scheduled_at == clock.now()
+
+
+def test_a_single_run_is_wanted_again_where_anything_else_is_declared_or_it_is_revived(
+    fleet: Fleet, clock: ManualClock
+) -> None:
+    once = Schedule(once=True)
+    fleet.deploy(mailer(schedule=once))
+    clock.advance(60)
+    assert fleet.deploy(mailer(schedule=once)).deployment.scheduled_at == START
+    assert fleet.deploy(mailer(schedule=once, timeout_s=9.0)).deployment.scheduled_at == START + timedelta(seconds=60)
+    fleet.kill("mailer")
+    clock.advance(60)
+    again = fleet.deploy(mailer(schedule=once, timeout_s=9.0), revive=True).deployment
+    assert again.scheduled_at == START + timedelta(seconds=120)

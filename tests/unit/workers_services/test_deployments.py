@@ -11,6 +11,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.errors import NotFound, NovaError, Refused, UsageProblem
 from nova.fleet.fleet import DeployResult
+from nova.fleet.terms import Schedule
 from nova.ledger.entries import Entry
 from nova.money import Money
 from workers.deployments import (
@@ -322,3 +323,12 @@ def test_secrets_are_masked_by_name_and_by_look() -> None:
         "api_key": "***", "Password": "***", "stripe_token": "***", "OPENAI_KEY": "***", "key": "text",
         "keywords": ["a"], "env": {"AWS_SECRET_ACCESS_KEY": "***", "LANG": "C"}, "command": "curl https://***@example.com",
     }  # fmt: skip
+
+
+def test_a_schedule_is_read_when_it_is_declared(nova: Nova) -> None:
+    with pytest.raises(UsageProblem, match="not a cron expression"):
+        deploy(nova, schedule=Schedule(cron="every day"))
+    with pytest.raises(UsageProblem, match="--every and --cron"):
+        deploy(nova, schedule=Schedule(cron="@daily"), every="5m")
+    assert nova.fleet.snapshot().deployments == {}
+    assert deploy(nova, schedule=Schedule(cron="0 9 * * mon-fri")).deployment.schedule.cron == "0 9 * * mon-fri"

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.fleet.documents import BudgetLimit, Declaration
+from nova.fleet.terms import Schedule
 from nova.ledger.entries import Entry
 from nova.ledger.limits import Limit, RunRef
 from nova.money import Money
@@ -155,3 +156,23 @@ def test_its_statements_grow_neither_with_deployments_nor_with_entries(nova: Nov
     event.listen(nova.ledger.store._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     status_document(nova)
     assert len([text for text in statements if text.lstrip().upper().startswith("SELECT")]) <= 6
+
+
+def test_one_that_waits_says_when_it_is_due_next(nova: Nova, manager: Any, clock: ManualClock) -> None:
+    deploy(nova, "often", every_s=90.0, replicas=2)
+    deploy(nova, "nightly", schedule=Schedule(cron="30 2 * * *", timezone="Europe/Vienna"))
+    nova.ledger.runs.started(RunRef("r1", "often", "often#1", "sales", "m"), clock.now())
+    one = manager()
+    one.sees("often", "waiting", "backing_off")
+    one.sees("nightly", "waiting")
+    often = row(nova, "often")
+    assert [each["next_run_at"] for each in often["instances"]] == ["2026-03-01T12:01:30Z", None]
+    assert often["next_run_at"] == "2026-03-01T12:01:30Z"
+    assert row(nova, "nightly")["next_run_at"] == "2026-03-02T01:30:00Z"
+
+
+def test_a_single_run_that_was_made_is_stopped_and_does_not_count_as_running(nova: Nova, manager: Any) -> None:
+    deploy(nova, "import", schedule=Schedule(once=True))
+    manager().sees("import", "stopped")
+    found = row(nova, "import")
+    assert found["running"] == 0 and [one["state"] for one in found["instances"]] == ["stopped"]
