@@ -84,7 +84,7 @@ class Windows:
     def _change_of_clocks(self, day: date) -> datetime | None:
         """To the minute, which is how zones change."""
         low = datetime.combine(day, time(), self._zone).astimezone(UTC)
-        high = low + timedelta(days=1, hours=3)
+        high = datetime.combine(day + timedelta(days=1), time(), self._zone).astimezone(UTC)
         before = self._offset(low)
         if self._offset(high) == before:
             return None
