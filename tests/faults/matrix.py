@@ -68,9 +68,15 @@ MATRIX: dict[str, tuple[Row, ...]] = {
     "test_clock.py": (
         Row(
             "the clock jumps days forward and back",
-            "runs keep their pace: no flood, no standstill",
-            "as many runs of a thread and a command as before, within each span after a jump",
-            "test_runs_keep_their_pace_when_the_clock_jumps",
+            "runs keep their pace, no flood, no standstill; times of a cron schedule that were passed over are one run",
+            "as many runs of a thread and a command as before, within each span after a jump; the runs by cron",
+            "test_runs_keep_their_pace_when_the_clock_jumps_and_what_was_passed_over_is_one_run",
+        ),
+        Row(
+            "the change to and from summer time, under cron",
+            "a time that is left out comes right after the change, one that comes twice comes once",
+            "the runs of `30 2 * * *` on both days in Vienna, and when they began",
+            "test_half_past_two_comes_once_on_the_days_on_which_the_hour_is_changed",
         ),
         Row(
             "the clock is set back to a day whose budget is used up",

@@ -6,10 +6,12 @@ import struct
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from nova.fleet.terms import Schedule
 
 from .rig import Rig, until, usd
 
@@ -51,17 +53,44 @@ def during(seconds: float, rig: Rig, *workers: str) -> list[int]:
     return [rig.succeeded(worker) - count for worker, count in zip(workers, before, strict=True)]
 
 
-def test_runs_keep_their_pace_when_the_clock_jumps(rig: Rig, clock: Clock) -> None:
+def test_runs_keep_their_pace_when_the_clock_jumps_and_what_was_passed_over_is_one_run(rig: Rig, clock: Clock) -> None:
     rig.python("thread", "return None", every_s=0.3)
     rig.shell("command", "exit 0", every_s=0.3)
+    rig.shell("daily", "exit 0", schedule=Schedule(cron="0 9 * * *", timezone="UTC"))
     clock.start(rig)
     until(lambda: rig.succeeded("thread") and rig.succeeded("command"), "both run")
-    for jump in (3 * DAY_S, -10 * DAY_S, 0.0):
+    daily = len(rig.runs("daily"))
+    for jump in (3 * DAY_S, -10 * DAY_S, 3 * DAY_S):
         clock.jump(jump)
-        counts = during(1.8, rig, "thread", "command")
-        assert all(3 <= count <= 8 for count in counts), f"{counts} runs instead of 6 after a jump to {jump} s"
+        counts = during(1.2, rig, "thread", "command")
+        assert all(2 <= count <= 6 for count in counts), f"{counts} runs instead of 4 after a jump to {jump} s"
+    until(lambda: len(rig.runs("daily")) == daily + 1, "three times were passed over, and made up for once")
+    during(0.5, rig, "daily")
+    assert len(rig.runs("daily")) == daily + 1
     assert rig.stop() == ()
     rig.check(one_time=False)
+
+
+def test_half_past_two_comes_once_on_the_days_on_which_the_hour_is_changed(rig: Rig, clock: Clock) -> None:
+    """In spring it falls into the hour that is left out, in autumn into the one that comes twice."""
+    rig.shell("nightly", "exit 0", schedule=Schedule(cron="30 2 * * *", timezone="Europe/Vienna", at_most=0))
+    rig.shell("witness", "exit 0", schedule=Schedule(cron="0,30 * * * *", timezone="UTC", at_most=0))
+    for seen, (at, nights) in enumerate(
+        [
+            (datetime(2027, 3, 28, 1, 0, tzinfo=UTC), 1),  # 02:00 becomes 03:00 in Vienna
+            (datetime(2027, 10, 31, 0, 30, tzinfo=UTC), 2),  # 02:30, summer time
+            (datetime(2027, 10, 31, 1, 30, tzinfo=UTC), 2),  # 02:30 again, winter time
+        ]
+    ):
+        clock.set(at - timedelta(seconds=2))
+        clock.start(rig)
+        until(lambda seen=seen: len(rig.runs("witness")) == seen + 1, f"{at} has come")
+        until(lambda nights=nights: len(rig.runs("nightly")) >= nights, f"the run of {at}", 5)
+        assert rig.stop() == ()
+        starts = [run.started_at for run in rig.runs("nightly")]
+        assert len(starts) == nights
+        assert nights != seen + 1 or abs((starts[0] - at).total_seconds()) < 5
+    rig.check()
 
 
 def test_a_day_has_one_budget_however_often_it_comes(rig: Rig, clock: Clock) -> None:
