@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nova.clock import Clock, SystemClock
-from nova.errors import PlatformNotConfigured
 
 if TYPE_CHECKING:
     from nova.autonomous.policy import Policy
@@ -15,25 +14,7 @@ if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
     from platforms.alerts_integration import Alerts
-    from platforms.stripe_integration import Stripe
-
-
-class Platforms:
-    """The clients of the outside world by name. Each raises PlatformNotConfigured when it has no key."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    @cached_property
-    def stripe(self) -> Stripe:
-        from platforms.registry import stripe_of
-
-        return stripe_of(self._settings)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise PlatformNotConfigured(f"there is no platform {name!r} here", hint="`nova platforms list` shows them")
+    from platforms.clients import Platforms
 
 
 class Nova:
@@ -74,6 +55,8 @@ class Nova:
 
     @cached_property
     def platforms(self) -> Platforms:
+        from platforms.clients import Platforms
+
         return Platforms(self.settings)
 
     def policy(self, snapshot: FleetSnapshot | None = None) -> Policy:

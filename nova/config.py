@@ -224,11 +224,20 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     environ = os.environ if environ is None else environ
     cwd = _here() if cwd is None else cwd
     problems: list[str] = []
-    near = _dotenv(cwd / ".env", problems)
-    home = _home(environ.get("NOVA_HOME") or near.get("NOVA_HOME"), cwd)
-    far = _dotenv(home / ".env", problems) if home != cwd else {}
-    merged = {**far, **near, **environ, "NOVA_HOME": str(home)}
+    merged, home = _merged(environ, cwd, problems)
     return _validated(merged, problems, f"mend the environment or .env; {home / '.env'} holds what is set for good")
+
+
+def variables(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> dict[str, str]:
+    """All that the environment says, else `.env` in `cwd`, else NOVA_HOME/.env, whether nova knows it or not."""
+    environ = os.environ if environ is None else environ
+    cwd = _here() if cwd is None else cwd
+    return _merged(environ, cwd, [])[0]
+
+
+def settings_of(values: Mapping[str, str]) -> Settings:
+    """Of these values alone. Raises ConfigInvalid."""
+    return _validated(values, [], "see `nova doctor`")
 
 
 def check_values(values: Mapping[str, str], home: Path) -> None:
@@ -273,6 +282,13 @@ def ensure_home(settings: Settings) -> Path:
         except OSError as error:
             raise ConfigInvalid(f"NOVA_HOME {home} cannot be made: {error.strerror}", hint="set NOVA_HOME") from error
     return home
+
+
+def _merged(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> tuple[dict[str, str], Path]:
+    near = _dotenv(cwd / ".env", problems)
+    home = _home(environ.get("NOVA_HOME") or near.get("NOVA_HOME"), cwd)
+    far = _dotenv(home / ".env", problems) if home != cwd else {}
+    return {**far, **near, **environ, "NOVA_HOME": str(home)}, home
 
 
 def _here() -> Path:

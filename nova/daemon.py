@@ -102,6 +102,7 @@ def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> Wo
 
 
 def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
+    from nova.config import variables
     from nova.money import Money
     from workers.agents.registry import resolver
     from workers.enforcement import CrashPolicy
@@ -115,6 +116,7 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
         agents=resolver(settings.nova_home),
         default_daily=Money.of(settings.max_daily_budget, settings.nova_currency),
         department=department,
+        variables=variables,
         crash_policy=CrashPolicy(
             max_crashes=settings.worker_max_crashes,
             cooldown=timedelta(seconds=settings.worker_crash_cooldown),

@@ -25,12 +25,13 @@ class BaseWorker:
 
     `Config` is a pydantic model for the deployment's `--set KEY=VALUE`; without one `ctx.config` is a plain mapping.
     `scalable = False` keeps it at one replica. `tunables` names the settings the engine may try other values of.
+    `secrets` names the variables it cannot do without: they are declared with it, and its process is given them.
     """
 
     Config: ClassVar[type[BaseModel] | None] = None
     scalable: ClassVar[bool] = True
     tunables: ClassVar[Mapping[str, Sequence[Any]]] = {}
-    kills: ClassVar[bool] = False  # its runs are process groups, killed for real whatever runtime is declared
+    secrets: ClassVar[Sequence[str]] = ()
 
     def setup(self, ctx: RunContext) -> None:
         """Called once, before the object's first run and in its thread."""

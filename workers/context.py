@@ -93,6 +93,11 @@ class RunContext:
         return WorkerLogger(self.instance, self._desk.write_log)
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that a command of this run is to be given: without the secrets it does not declare."""
+        return self._desk.environment
+
+    @property
     def platforms(self) -> Any:
         """The clients of the outside world: `ctx.platforms.stripe`. PlatformNotConfigured where there is no key."""
         return self._desk.platforms

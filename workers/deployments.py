@@ -18,7 +18,7 @@ from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plai
 from nova.ledger import audit, deployments
 from nova.money import Money
 from workers.agents.configuration import checked, typed
-from workers.agents.registry import ALIASES, load
+from workers.agents.registry import ALIASES, COMMANDS, load
 from workers.applied import outstanding, version_of
 from workers.parts import Parts
 from workers.schedule import checked as checked_schedule
@@ -71,9 +71,10 @@ def declare(
     """
     settings = nova.settings
     worker, stored = _configured(settings.nova_home, agent, config or {})
-    if runtime == "process" and not worker.kills:
-        hint = "leave --runtime out, or run it as a command with the shell agent"
-        raise UsageProblem(f"{agent} cannot run in a process of its own yet", hint=hint)
+    if resources not in (None, Resources()) and runtime != "process" and agent not in COMMANDS:
+        raise UsageProblem(
+            "a thread cannot be limited in what it takes", hint="add --runtime process, or leave the limits out"
+        )
     if not worker.scalable and max(replicas or 1, max_replicas or 1) > 1:
         raise _not_scalable(agent)
     every_s = parse_duration(every) if every else settings.worker_run_interval
@@ -94,7 +95,7 @@ def declare(
         resources=resources or Resources(),
         health=HealthRules.parse(health),
         imputed=ImputedCost.parse(imputed, settings.nova_currency) if imputed else None,
-        secrets=valid_variables(secrets, "--secret"),
+        secrets=valid_variables([*secrets, *worker.secrets], "--secret"),
         env=valid_variables(env, "--env"),
     )
     ledger = nova.ledger  # opened first: a fleet that was changed must find its record

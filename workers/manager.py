@@ -25,8 +25,10 @@ from workers.chronicle import Chronicle
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
 from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, RunEnded, Spec
+from workers.hosts.keepalive import Keepalive
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
+from workers.hosts.nursery_client import Nursery
 from workers.hosts.run import Services
 from workers.housekeeping import Housekeeping, PeriodicTask
 from workers.instance import Backoff
@@ -55,7 +57,7 @@ DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
 @dataclass(frozen=True, slots=True)
 class ManagerSettings:
     """`agents` finds the class of an agent and its validated configuration. `default_daily` is the fleet's limit a day
-    where the operator has set none."""
+    where the operator has set none. `variables` are the environment, with what `.env` files add."""
 
     home: Path
     run_dir: Path
@@ -66,6 +68,7 @@ class ManagerSettings:
     crash_policy: CrashPolicy = field(default_factory=CrashPolicy)
     backoff: Backoff = field(default_factory=Backoff)
     grace_s: float = DEFAULT_GRACE_S
+    variables: Callable[[], Mapping[str, str]] = lambda: os.environ
 
 
 class Watcher(Protocol):
@@ -172,9 +175,12 @@ class WorkerManager:
 
     def _serve(self, ready: Callable[[], None]) -> None:
         leash, logs = Leash(self.id), WorkerLogs(self._settings.logs_dir / "workers", self._clock)
-        host = self._host(leash, logs)
+        nursery = Nursery(self.id, leash)
+        keepalive = Keepalive([leash.beat, nursery.beat])
+        host = self._host(leash, logs, nursery, keepalive)
         chores = Housekeeping([*self._tasks, PeriodicTask("leash", 5, leash.ensure)])
         try:
+            keepalive.start()
             self._turn(host)
             chores.start()
             ready()
@@ -187,13 +193,14 @@ class WorkerManager:
         finally:
             if self._watcher is not None:
                 self._watcher.stopping()
-            self._stop(host, leash, logs, chores)
+            self._stop(host, nursery, leash, logs, chores)
+            keepalive.stop()
 
     def _status(self) -> str:
         declared = len(self._snapshot.deployments) if self._snapshot is not None else 0
         return f"deployments: {declared}, instances to run: {len(self._want)}"
 
-    def _host(self, leash: Leash, logs: WorkerLogs) -> LocalHost:
+    def _host(self, leash: Leash, logs: WorkerLogs, nursery: Nursery, keepalive: Keepalive) -> LocalHost:
         services = Services(
             manager=self.id,
             ledger=self._ledger,
@@ -203,11 +210,14 @@ class WorkerManager:
             home=str(self._settings.home),
             agents=self._settings.agents,
             platforms=self._platforms,
+            nursery=nursery,
+            variables=self._settings.variables,
+            was_silent=keepalive.was_silent,
         )
         starts = self._ledger.runs.last_starts()
         return LocalHost(services, starts=starts, wake=self.wake, backoff=self._settings.backoff)
 
-    def _stop(self, host: LocalHost, leash: Leash, logs: WorkerLogs, chores: Housekeeping) -> None:
+    def _stop(self, host: LocalHost, nursery: Nursery, leash: Leash, logs: WorkerLogs, chores: Housekeeping) -> None:
         """The order: no new runs, and what runs is asked to end; then the chores, which may still write; then the
         ledger is told that nothing is left open. The lock goes last, so that who waits for it finds all settled.
         """
@@ -215,6 +225,7 @@ class WorkerManager:
         log.info("manager_stopping", extra={"action": "manager_stopping", "grace_s": grace_s})
         for act in (
             lambda: host.stop(grace_s, lambda: self._stop_asked > 1),
+            nursery.close,
             lambda: chores.stop(min(2.0, grace_s / 4)),
             lambda: (self._take(host.report()), self._handle(grace_s)),
             leash.close,

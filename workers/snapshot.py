@@ -72,4 +72,7 @@ def _spec(one: Deployment, index: int, limits: tuple[Limit, ...], intent: Intent
         born=one.created_at,
         schedule=one.schedule,
         since=one.scheduled_at or one.created_at,
+        resources=one.resources,
+        secrets=one.secrets,
+        env=one.env,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,15 +18,22 @@ def end_strays(managers: Collection[str], worker: str | None = None) -> int:
 
     This process and those it descends from are spared. Returns how many there were.
     """
+    return _end(lambda environ: _is_marked(environ, managers, worker)) if managers else 0
+
+
+def end_marked(name: str, value: str) -> int:
+    """Kills every process that has this in its environment."""
+    return _end(lambda environ: environ.get(name) == value)
+
+
+def _end(chosen: Callable[[dict[str, str]], bool]) -> int:
     import psutil
 
-    if not managers:
-        return 0
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     ended = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in spared and _is_marked(process.environ(), managers, worker):
+            if process.pid not in spared and chosen(process.environ()):
                 process.kill()
                 ended.append(process)
         except (psutil.Error, OSError):

@@ -9,35 +9,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, select, text
 
 from nova.clock import to_us
-from nova.errors import UsageProblem
 from nova.ledger.schema import worker_state
+from nova.ledger.state_value import MOST_BYTES, encode
+
+__all__ = ["MOST_BYTES", "State", "encode", "put"]
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
-
-MOST_BYTES = 1_000_000
-_MOST_KEY_CHARS = 250
 
 _SET = text("""
     INSERT INTO worker_state (worker, key, value, updated_us) VALUES (:worker, :key, :value, :at)
     ON CONFLICT (worker, key) DO UPDATE SET value = excluded.value, updated_us = excluded.updated_us
 """)
-
-
-def encode(key: str, value: Any) -> str:
-    """As JSON; UsageProblem for what is none, or is too large."""
-    if not isinstance(key, str) or not 0 < len(key) <= _MOST_KEY_CHARS:
-        raise UsageProblem(f"a key of the state is a text of 1 to {_MOST_KEY_CHARS} characters, not {str(key)[:40]!r}")
-    try:
-        encoded = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageProblem(f"the state {key!r} cannot be kept as JSON: {error}") from None
-    if len(encoded) > MOST_BYTES:
-        raise UsageProblem(
-            f"the state {key!r} has {len(encoded)} bytes; at most {MOST_BYTES} are kept",
-            hint="keep large data in a file and its path in the state",
-        )
-    return encoded
 
 
 def put(conn: Connection, worker: str, key: str, value: Any, at: datetime) -> None:

@@ -21,6 +21,7 @@ GROUP = "nova.agents"
 ALIASES = {"scraper": "scraper_agent"}
 PYTHON = "python"
 BUILT_IN = {"shell": "shell.py:Shell", PYTHON: "", "scraper_agent": "scraper.py:ScraperAgent"}
+COMMANDS = ("shell",)  # agents of nova's own whose runs are commands: process groups, whatever runtime is declared
 _PYTHON_SUMMARY = "Runs a class of your own: target=package.module:Class, and the settings of that class."
 
 Resolver = Callable[[str, Mapping[str, Any]], "tuple[type[BaseWorker], Any]"]
@@ -112,12 +113,13 @@ def describe(agent: str, home: Path) -> dict[str, Any]:
         target = ConfigField(
             "target", "str", True, None, "package.module:Class; the class's own settings stand beside it"
         )
-        return {**_told(info), "scalable": True, "tunables": {}, "config": [asdict(target)]}
+        return {**_told(info), "scalable": True, "tunables": {}, "secrets": [], "config": [asdict(target)]}
     worker = info.load()
     tunables = {name: list(values) for name, values in worker.tunables.items()}
     described = _told(info) if info.summary else {**_told(info), "help": _first_line(worker)}
     fields = [asdict(field) for field in fields_of(worker)]
-    return {**described, "scalable": worker.scalable, "tunables": tunables, "config": fields}
+    told = {"scalable": worker.scalable, "tunables": tunables, "secrets": list(worker.secrets)}
+    return {**described, **told, "config": fields}
 
 
 def _told(info: AgentInfo) -> dict[str, Any]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
-from typing import ClassVar
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from nova.errors import NovaError
 from workers.base_worker import BaseWorker
 from workers.context import RunContext
 from workers.hosts.shell_run import REPLY_FD
-
-# What the manager knows and a command has no business with, unless its own configuration gives it.
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|^NOVA_DATABASE_URL$|^NOVA_ALERT_URLS$|_DSN$", re.IGNORECASE)
 
 
 class CommandFailed(NovaError):
@@ -34,14 +26,10 @@ class Shell(BaseWorker):
         cwd: str | None = None
         env: dict[str, str] = Field(default_factory=dict)
 
-    kills: ClassVar[bool] = True
-
     def run(self, ctx: RunContext) -> None:
         config: Shell.Config = ctx.config
         try:
-            ended = ctx.command(
-                config.command, cwd=config.cwd, env={**clean_environment(os.environ), **config.env, **_told(ctx)}
-            )
+            ended = ctx.command(config.command, cwd=config.cwd, env={**ctx.environment, **config.env, **_told(ctx)})
         except OSError as problem:
             raise CommandFailed(f"the command could not be started: {problem}") from problem
         if ended.refused is not None:
@@ -51,11 +39,6 @@ class Shell(BaseWorker):
         if ended.code != 0:
             how = f"exit code {ended.code}" if ended.code > 0 else f"killed by signal {-ended.code}"
             raise CommandFailed(_with_tail(f"the command failed: {how}", ended.stderr))
-
-
-def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what looks like a secret."""
-    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
 
 
 def _told(ctx: RunContext) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from nova.fleet.terms import Schedule
+from nova.fleet.terms import Resources, Schedule
 from nova.ledger.limits import Breach, Limit
 from nova.money import Money
 from workers.instance import Intent, State
@@ -22,6 +22,7 @@ class Spec:
 
     Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
     deployment was: the same name may be declared anew. `since` is when its schedule was.
+    deployment was: the same name may be declared anew. `secrets` and `env` are names of variables.
     """
 
     worker: str
@@ -40,6 +41,9 @@ class Spec:
     born: datetime | None = None
     schedule: Schedule = EVERY
     since: datetime | None = None
+    resources: Resources = Resources()
+    secrets: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
     @property
     def instance(self) -> InstanceId:

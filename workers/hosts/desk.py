@@ -39,6 +39,11 @@ class Desk(Protocol):
     @property
     def stopping(self) -> bool: ...
     @property
+    def environment(self) -> Mapping[str, str]:
+        """What a command of this run is given."""
+        ...
+
+    @property
     def platforms(self) -> Any: ...
     def wait(self, seconds: float) -> bool:
         """Returns early, with True, when the run is asked to end."""

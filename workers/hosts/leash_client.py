@@ -44,6 +44,12 @@ class Leash:
             if self._process is not None:
                 self._send(b"-%d\n" % group)
 
+    def beat(self) -> None:
+        """Says that the manager lives: from the first beat on, the leash counts on one every second."""
+        with self._lock:
+            if self._process is not None:
+                self._send(b"=\n")
+
     def ensure(self) -> None:
         """Starts it again if it died; called now and then."""
         with self._lock:

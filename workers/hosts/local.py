@@ -33,6 +33,7 @@ class _Slot:
     cell: Cell = field(default_factory=Cell)
     run: Run | None = None
     killed: bool = False
+    leaving: bool = False  # its process is being let go
     wake_at: float = inf
     heartbeat_at: datetime | None = None
     cpu_s: float = 0.0
@@ -138,6 +139,19 @@ class LocalHost:
             self._condition.wait(min(0.1, left_s))
 
     def _let_go(self, cells: Sequence[Cell], within_s: float) -> None:
+        until = time.monotonic() + within_s
+        remotes = [cell.remote for cell in cells if cell.remote is not None]
+        for remote in remotes:
+            remote.leave()
+        self._tear_down([cell for cell in cells if cell.worker is not None], within_s)
+        for remote in remotes:
+            if not remote.gone(until - time.monotonic() - _DEATH_S):
+                remote.kill()
+        for remote in remotes:
+            remote.gone(max(_DEATH_S, until - time.monotonic()))
+            remote.close()
+
+    def _tear_down(self, cells: Sequence[Cell], within_s: float) -> None:
         done = threading.Event()
 
         def teardown() -> None:
@@ -145,7 +159,7 @@ class LocalHost:
                 cell.let_go()
             done.set()
 
-        if any(cell.worker is not None for cell in cells):
+        if cells:
             self._pool.submit(teardown)
             done.wait(within_s)
 
@@ -219,6 +233,8 @@ class LocalHost:
 
     def _step(self, slot: _Slot, now: float) -> None:
         instance = slot.instance
+        if slot.leaving:
+            return
         if not instance.held and instance.intent is Intent.RUN and (self._stopping or now > self._lease_until):
             return
         before = instance.state
@@ -279,7 +295,7 @@ class LocalHost:
             run.kill(self._verdict(slot))
         elif order is Order.ABANDON:
             log.warning("run_hung", extra={"action": "run_hung", "run": run.id, "instance": slot.spec.instance})
-            verdict = self._verdict(slot, "; its thread hangs")
+            verdict = self._verdict(slot, "; its processes do not die" if run.killable else "; its thread hangs")
             run.kill(verdict)  # also a command that it would start from here on
             self._end(run, verdict, hung=True)
 
@@ -298,6 +314,10 @@ class LocalHost:
             self._pool.submit(slot.cell.let_go)
 
     def _remove(self, slot: _Slot) -> None:
+        if slot.cell.remote is not None:
+            slot.leaving, slot.instance.state = True, State.STOPPING
+            self._pool.submit(lambda: self._leave(slot))
+            return
         self._slots.pop(slot.spec.instance, None)
         self._agendas.drop(slot.spec.instance)
         if slot.killed:
@@ -305,6 +325,14 @@ class LocalHost:
         if slot.cell.worker is not None:
             self._pool.submit(slot.cell.let_go)
         self._wake()
+
+    def _leave(self, slot: _Slot) -> None:
+        """The instance is there until its process is gone; by then it may be wanted again."""
+        slot.cell.let_go(at_once=slot.killed)
+        with self._condition:
+            slot.leaving = False
+            self._schedule(slot, self._clock.monotonic())
+            self._condition.notify_all()
 
     def _tell(self, fact: Fact) -> None:
         with self._condition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ from nova.ledger.entries import Entry
 from nova.ledger.limits import Booked, LimitReached
 from nova.money import Money
 from workers.hosts.desk import About
+from workers.hosts.environment import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,11 @@ class LocalDesk:
     @property
     def stopping(self) -> bool:
         return self._run.stopping.is_set()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        run = self._run
+        return environment_of(run.spec, os.environ, run.services.variables())
 
     @property
     def platforms(self) -> Any:

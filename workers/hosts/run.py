@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import threading
@@ -18,13 +19,16 @@ from nova.errors import BudgetExceeded, NovaError, Unreachable
 from nova.ledger.effects import EffectHeld
 from nova.ledger.limits import Breach, LimitReached, RunRef
 from nova.money import Money
+from workers.agents.registry import COMMANDS
 from workers.base_worker import BaseWorker, RunResult
 from workers.context import RunContext
 from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, RunEnded, Spec
+from workers.hosts.command import booking
+from workers.hosts.environment import MissingSecret, demand
 from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
-from workers.hosts.metering import Message
+from workers.hosts.remote import ManagerWasSilent, Raised, RemoteWorker
 from workers.hosts.shell_run import CommandEnded, ShellRun
 from workers.outbox import EffectsFailed
 from workers.printed import printing_to
@@ -32,18 +36,21 @@ from workers.printed import printing_to
 if TYPE_CHECKING:
     from nova.clock import Clock
     from nova.ledger.ledger import Ledger
+    from workers.hosts.nursery_client import Nursery
     from workers.logfile import WorkerLogs
 
 log = logging.getLogger(__name__)
 
 _ERROR_CHARS = 4_000
+_NO_CRASH = (EffectHeld, EffectsFailed, MissingSecret)  # tried again in their own time, or mended by a person
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every run of a manager shares. `agents` finds the class of an agent and its validated configuration.
 
-    `home` is where commands run that say nothing else.
+    `home` is where commands run that say nothing else. `variables` are the environment with what `.env` files add.
+    `was_silent` tells whether guardians of processes may have heard nothing of this manager since then (monotonic).
     """
 
     manager: str
@@ -54,6 +61,9 @@ class Services:
     home: str
     agents: Callable[[str, Mapping[str, Any]], tuple[type[BaseWorker], Any]]
     platforms: Any = None
+    nursery: Nursery | None = None
+    variables: Callable[[], Mapping[str, str]] = lambda: os.environ
+    was_silent: Callable[[float], bool] = lambda since: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +79,23 @@ class Outcome:
 
 
 class Cell:
-    """Where the object of one instance is kept between its runs."""
+    """Where the object of one instance, or its process, is kept between its runs."""
 
     def __init__(self) -> None:
         self.worker: BaseWorker | None = None
+        self.remote: RemoteWorker | None = None
         self.key: object = None
         self.config: Any = None
 
-    def let_go(self) -> None:
+    @property
+    def empty(self) -> bool:
+        return self.worker is None and self.remote is None
+
+    def let_go(self, *, at_once: bool = False) -> None:
+        """Returns when a process is gone; `at_once` without its teardown."""
+        remote, self.remote = self.remote, None
+        if remote is not None:
+            remote.let_go(at_once=at_once)
         worker, self.worker = self.worker, None
         if worker is not None:
             try:
@@ -111,19 +130,26 @@ class Run:
         self._refused: LimitReached | None = None
         self._unreachable: NovaError | None = None
         self._command: ShellRun | None = None
-        self._command_cpu_s = 0.0
+        self._remote: RemoteWorker | None = None
+        self._killing = threading.Lock()  # so that an order for this run never meets the next one
+        self._others_cpu_s = 0.0
         self._verdict: Outcome | None = None
         self.slot: datetime | None = None  # the time of its schedule that it is for
         self.outcome: Outcome | None = None  # once it is over for the ledger
 
     @property
     def killable(self) -> bool:
-        return self._command is not None
+        return self._command is not None or self._remote is not None
 
     @property
     def group(self) -> int | None:
         """The process group of its command, while there is one."""
         return self._command.group if self._command is not None else None
+
+    @property
+    def warden(self) -> int | None:
+        """Whose descendants its process and all that started are, while there is one."""
+        return self._remote.warden if self._remote is not None else None
 
     def beat(self) -> None:
         self.heartbeat_at = self.services.clock.now()
@@ -158,12 +184,15 @@ class Run:
         """A refused spending ends the run, even one that catches the error."""
         if self._refused is None:
             self._refused = refusal
-            self.stopping.set()
+            self.ask()
             self.budget_hit("refused", refusal.refused, refusal.asked)
 
     def ask(self) -> None:
         """Wishes that it end soon."""
         self.stopping.set()
+        remote = self._remote
+        if remote is not None:
+            remote.stop()
 
     def terminate(self, verdict: Outcome) -> None:
         """Asks its command's group to end too. Unless it then succeeds in time, `verdict` is how it ended."""
@@ -173,16 +202,17 @@ class Run:
         self._signal(verdict, signal.SIGKILL)
 
     def _signal(self, verdict: Outcome, number: int) -> None:
-        self._verdict = self._verdict or verdict
-        self.stopping.set()
-        command = self._command
-        if command is not None:
-            command.signal(number)
+        with self._killing:
+            self._verdict = self._verdict or verdict
+            for one in (self._command, self._remote):
+                if one is not None:
+                    one.signal(number)
+        self.ask()
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         """Runs a shell command that can be killed for real, and books what it says of money."""
-        context = RunContext(LocalDesk(self), {})
-        command = ShellRun(self.services.leash, self.services.ledger.store.currency, _booking(context), self.write_log)
+        desk, limits = LocalDesk(self), self.spec.resources
+        command = ShellRun(self.services.leash, desk.about.currency, booking(desk), self.write_log, limits)
         self._command = command
         if self._verdict is not None:
             raise LateRun(self._verdict.error)
@@ -190,7 +220,7 @@ class Run:
             ended = command.run(text, cwd or self.services.home, env)
         finally:
             self._command = None
-        self._command_cpu_s += ended.cpu_s
+        self._others_cpu_s += ended.cpu_s
         return ended
 
     def execute(self) -> None:
@@ -200,10 +230,10 @@ class Run:
         with printing_to(self.write_log):
             outcome = self._outcome()
             if outcome.crash:
-                self._cell.let_go()
+                self._cell.let_go(at_once=self._verdict is not None)
         self.crash = outcome.crash
         self.thread_id = None
-        self.cpu_s = time.thread_time() - self.thread_began_s + self._command_cpu_s
+        self.cpu_s = time.thread_time() - self.thread_began_s + self._others_cpu_s
         self.end(outcome)
 
     def end(self, outcome: Outcome, *, hung: bool = False) -> bool:
@@ -246,15 +276,38 @@ class Run:
         if self._unreachable is not None:
             self.write_log([self._unreachable.message])
             return Outcome("interrupted", error=self._unreachable.message)
-        told = problem.message if isinstance(problem, NovaError) else _last_line(problem)
-        if not isinstance(problem, NovaError):
-            self.write_log(traceback.format_exc().splitlines())
-        else:
-            self.write_log([told])
-        crash = not isinstance(problem, EffectHeld | EffectsFailed)  # which are tried again in their own time
+        if isinstance(problem, ManagerWasSilent):
+            return Outcome("interrupted", error=problem.message)
+        told, lines = _words(problem)
+        self.write_log(lines)
+        crash = not isinstance(problem, _NO_CRASH)
         return Outcome("failed", crash=crash, error=told[-_ERROR_CHARS:])
 
     def _worker_run(self) -> RunResult | None:
+        demand(self.spec.secrets, self.services.variables())
+        if self.spec.runtime == "process" and self.spec.agent not in COMMANDS:
+            return self._run_in_process()
+        return self._run_here()
+
+    def _run_in_process(self) -> RunResult | None:
+        spec, cell = self.spec, self._cell
+        key = (spec.agent, spec.generation, spec.config, spec.resources, spec.secrets, spec.env)
+        if cell.remote is None or cell.key != key:
+            cell.let_go()
+            cell.remote, cell.key = RemoteWorker(self.services, spec), key
+        remote = cell.remote
+        with self._killing:
+            if self._verdict is not None:
+                raise LateRun(self._verdict.error)
+            self._remote = remote
+        try:
+            return remote.run(self, LocalDesk(self))
+        finally:
+            with self._killing:
+                self._remote = None
+                self._others_cpu_s += remote.take_cpu_s()
+
+    def _run_here(self) -> RunResult | None:
         spec, cell = self.spec, self._cell
         key = (spec.agent, spec.generation, spec.config)
         if cell.worker is None or cell.key != key:
@@ -269,19 +322,12 @@ class Run:
         return worker.run(context)
 
 
-def _last_line(problem: BaseException) -> str:
-    return "".join(traceback.format_exception_only(problem)).strip()
-
-
-def _booking(context: RunContext) -> Callable[[Message], None]:
-    def book(message: Message) -> None:
-        if message.kind == "claim":
-            context.claim(message.source or "", message.id or "")
-        elif message.kind == "state":
-            context.state[message.key or ""] = message.value
-        elif message.amount is not None and message.kind == "earn":
-            context.earn(message.amount, message.id or "")
-        elif message.amount is not None:
-            (context.spend if message.kind == "spend" else context.spent)(message.amount, message.reason or "")
-
-    return book
+def _words(problem: BaseException) -> tuple[str, list[str]]:
+    """What is recorded of it, and what its log is told."""
+    if isinstance(problem, NovaError):
+        told = problem.message if problem.hint is None else f"{problem.message} ({problem.hint})"
+        return told if isinstance(problem, MissingSecret) else problem.message, told.splitlines()
+    if isinstance(problem, Raised):
+        return problem.told, problem.trace
+    last = "".join(traceback.format_exception_only(problem)).strip()
+    return last, traceback.format_exc().splitlines()

@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nova.errors import BudgetExceeded, NovaError
+from nova.fleet.terms import Resources
 from workers.gate import LateRun
+from workers.hosts.confines import confine_other
 from workers.hosts.leash_client import Leash
 from workers.hosts.metering import LineSplitter, MalformedMessage, Message, parse
 
@@ -45,16 +47,21 @@ class CommandEnded:
 
 
 class ShellRun:
-    """`on_message` books a message or raises; `on_output` takes lines of ordinary output."""
+    """`on_message` books a message or raises; `on_output` takes lines of ordinary output.
+
+    Without a leash, something else sees to it that the group does not outlive its manager.
+    """
 
     def __init__(
         self,
-        leash: Leash,
+        leash: Leash | None,
         currency: str,
         on_message: Callable[[Message], None],
         on_output: Callable[[Sequence[str]], None],
+        limits: Resources = Resources(),
     ) -> None:
         self._leash = leash
+        self._limits = limits
         self._currency = currency
         self._on_message = on_message
         self._on_output = on_output
@@ -113,9 +120,11 @@ class ShellRun:
         os.set_blocking(self._reply, False)
         with self._lock:
             self._process = process
-            self._leash.add(process.pid)
+            if self._leash is not None:
+                self._leash.add(process.pid)
             if self._asked is not None:
                 self._signal(self._asked)
+        confine_other(process.pid, self._limits)
         self._send(b"go\n")
         return process
 
@@ -234,7 +243,8 @@ class ShellRun:
         with self._lock:
             self._signal(signal.SIGKILL)
             self._ended = True
-            self._leash.discard(process.pid)
+            if self._leash is not None:
+                self._leash.discard(process.pid)
         os.close(self._reply)
         for stream in (process.stdout, process.stderr):
             if stream is not None:

@@ -61,6 +61,7 @@ def show(
             ("from", found["source"]),
             ("does", found["help"]),
             ("scalable", str(found["scalable"]).lower()),
+            *([("secrets", ", ".join(found["secrets"]))] if found["secrets"] else []),
         ]
     )
     if found["config"]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from workers.base_worker import BaseWorker
 from workers.hosts.base import Fact, InstanceId, Report, Spec
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
+from workers.hosts.nursery_client import Nursery
 from workers.hosts.run import Services
 from workers.instance import Backoff
 from workers.logfile import WorkerLogs
@@ -68,6 +70,10 @@ def agents() -> Agents:
     return Agents(shell=Shell)
 
 
+_IMPORTS = "import json, os, signal, subprocess, sys, threading, time\nfrom workers import BaseWorker, RunResult\n"
+_AGENT = "class Agent(BaseWorker):\n    def run(self, ctx):\n"
+
+
 class Rig:
     """A local host with everything it needs, and what it reported so far."""
 
@@ -76,6 +82,7 @@ class Rig:
         self.ledger = services.ledger
         self.facts: list[Fact] = []
         self.wakes = 0
+        self.agents = Path(services.home) / "agents"
         self.host = LocalHost(services, starts=starts, wake=self._woken, backoff=Backoff(base_s=0.05, max_s=0.2))
         self.want: dict[InstanceId, Spec] = {}
 
@@ -91,6 +98,13 @@ class Rig:
 
     def shell(self, command: str, **more: Any) -> Spec:
         return self.spec("sh", agent="shell", config={"command": command, **more.pop("config", {})}, **more)
+
+    def process(self, body: str, worker: str = "w", **more: Any) -> Spec:
+        """An instance in a process of its own; `body` is that of its run method, or a whole class."""
+        self.agents.mkdir(exist_ok=True)
+        lines = body if body.lstrip().startswith("class ") else _AGENT + indent(dedent(body), " " * 8)
+        (self.agents / f"{worker}.py").write_text(_IMPORTS + dedent(lines))
+        return self.spec(worker, runtime="process", **more)
 
     def sync(self, *specs: Spec) -> Report:
         self.want = {spec.instance: spec for spec in specs}
@@ -121,8 +135,10 @@ def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
     manager = f"m-{secrets.token_hex(6)}"  # tests run side by side, and a leash ends what bears its manager's name
     leash = Leash(manager)
     logs = WorkerLogs(home / "logs" / "workers", clock)
-    rig = Rig(Services(manager, ledger, clock, logs, leash, str(home), agents), {})
+    nursery = Nursery(manager, leash)
+    rig = Rig(Services(manager, ledger, clock, logs, leash, str(home), agents, nursery=nursery), {})
     yield rig
     rig.host.stop(2.0)
+    nursery.close()
     leash.close()
     logs.close()

@@ -11,7 +11,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.errors import NotFound, NovaError, Refused, UsageProblem
 from nova.fleet.fleet import DeployResult
-from nova.fleet.terms import Schedule
+from nova.fleet.terms import Resources, Schedule
 from nova.ledger.entries import Entry
 from nova.money import Money
 from workers.deployments import (
@@ -103,7 +103,10 @@ def test_settings_are_kept_as_the_agent_types_them(nova: Nova) -> None:
         ({"name": "a/b"}, "not a valid name"),
         ({"department": "größe"}, "not a valid department"),
         ({"replicas": 0}, "replicas"),
-        ({"agent": "workers.base_worker:BaseWorker", "config": {}, "runtime": "process"}, "process"),
+        (
+            {"agent": "workers.base_worker:BaseWorker", "config": {}, "resources": Resources(open_files=32)},
+            "cannot be limited",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(

@@ -1,0 +1,30 @@
+"""The clients of the outside world by name, as an agent has them in `ctx.platforms`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import PlatformNotConfigured
+
+if TYPE_CHECKING:
+    from nova.config import Settings
+    from platforms.stripe_integration import Stripe
+
+
+class Platforms:
+    """The clients of the outside world by name. Each raises PlatformNotConfigured when it has no key."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def stripe(self) -> Stripe:
+        from platforms.registry import stripe_of
+
+        return stripe_of(self._settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise PlatformNotConfigured(f"there is no platform {name!r} here", hint="`nova platforms list` shows them")

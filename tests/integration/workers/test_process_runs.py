@@ -1,0 +1,324 @@
+"""Runs in a process of their own: what they may ask for, what they may do, and that nothing of them is ever left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from nova.ledger.limits import Limit
+from nova.money import Money
+from workers.hosts.base import BudgetHit, RunEnded
+
+from .conftest import Rig, booked, until
+
+
+def usd(text: str) -> Money:
+    return Money.parse(text, "USD")
+
+
+def lives(pid: int) -> bool:
+    return psutil.pid_exists(pid)
+
+
+def pids(path: Path) -> list[int]:
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def first_pid(rig: Rig) -> int:
+    """Of the first run, however often it was repeated."""
+    found: list[int] = until(lambda: pids(Path(rig.services.home) / "pids"), "the agent wrote its process id")
+    return found[0]
+
+
+def wrote_pid(rig: Rig) -> str:
+    return f"open('{rig.services.home}/pids', 'a').write(f'{{os.getpid()}} ')\n"
+
+
+def test_a_run_has_everything_that_one_in_a_thread_has(rig: Rig) -> None:
+    rig.sync(
+        rig.process("""
+        ctx.spend("0.25", "tokens")
+        ctx.spent("0.10")
+        with ctx.spending("2.00") as spending:
+            spending.settle("0.05")
+        assert ctx.earn("9.00", "order-17")
+        assert not ctx.earn("9.00", "order-17")
+        ctx.claim("stripe", "pi_1")
+        ctx.state["seen"] = {"n": [1, 2]}
+        assert ctx.state["seen"] == {"n": [1, 2]} and list(ctx.state) == ["seen"] and "other" not in ctx.state
+        del ctx.state["seen"]
+        assert ctx.outbox.put("mail", "1", {"to": "a"})
+        for effect in ctx.outbox.due():
+            with effect:
+                assert effect.payload == {"to": "a"}
+        assert ctx.outbox.once("mail", "2", None, lambda effect: effect.idempotency_key)
+        assert (ctx.worker, ctx.instance, ctx.index, ctx.replicas) == ("w", "w#1", 1, 1)
+        print("printed")
+        ctx.log.warning("logged")
+        os.system("echo from a command")
+        ctx.state["pid"] = os.getpid()
+        """)
+    )
+    run = rig.ended("w")
+    assert (run.status, run.error) == ("succeeded", None)
+    assert booked(rig.ledger, "w", "cost") == usd("0.40")
+    assert booked(rig.ledger, "w", "revenue") == usd("9.00")
+    assert rig.ledger.state.get("w", "pid") != os.getpid()
+    for line in ("printed", "WARNING logged", "from a command"):
+        until(lambda line=line: line in rig.log("w"), f"{line} is in the log")
+
+
+def test_an_instance_keeps_its_process_and_its_object_from_run_to_run(rig: Rig, home: Path) -> None:
+    rig.sync(
+        rig.process(
+            f"""
+class Agent(BaseWorker):
+    def setup(self, ctx):
+        self.runs = 0
+    def run(self, ctx):
+        self.runs += 1
+        ctx.state[str(self.runs)] = os.getpid()
+    def teardown(self):
+        open("{home}/torn_down", "w").close()
+""",
+            every_s=0.01,
+        )
+    )
+    rig.ended("w", 3)
+    state = rig.ledger.state.all("w")
+    assert state["1"] == state["2"] == state["3"]
+    rig.sync()
+    until(lambda: not rig.states(), "the instance is gone")
+    assert (home / "torn_down").exists()
+    assert not lives(state["1"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "crash", "words"),
+    [
+        ("raise ValueError('no luck')", "failed", True, "ValueError: no luck"),
+        ("return RunResult(False, 'nothing to do')", "failed", False, "nothing to do"),
+        ("sys.exit(3)", "failed", True, "SystemExit: 3"),
+        ("os._exit(3)", "failed", True, "exit code 3"),
+        (
+            "print('last words'); os.kill(os.getpid(), signal.SIGSEGV)",
+            "failed",
+            True,
+            "SIGSEGV\nlast words",
+        ),
+        ("ctx.spend('-1')", "failed", True, "negative"),
+        ("ctx.state['x'] = object()", "failed", True, "cannot be kept as JSON"),
+        ("ctx.earn('1', 'a'); ctx.earn('2', 'a')", "failed", True, "was earned before"),
+    ],
+)
+def test_how_a_run_ends_is_told(body: str, status: str, crash: bool, words: str, rig: Rig) -> None:
+    rig.sync(rig.process(body))
+    run = rig.ended("w")
+    assert (run.status, run.crash) == (status, crash)
+    assert words in run.error
+
+
+def test_a_refused_spending_ends_the_run_whatever_the_agent_does(rig: Rig) -> None:
+    rig.sync(
+        rig.process(
+            """
+        try:
+            ctx.spend("0.02")
+            ctx.spend("0.04")
+        except Exception as refused:
+            ctx.state["refused"] = type(refused).__name__
+        assert ctx.sleep(30)
+        """,
+            limits=(Limit("worker:w", "day", usd("0.05")),),
+        )
+    )
+    run = rig.ended("w")
+    assert (run.status, run.crash) == ("interrupted", False)
+    assert booked(rig.ledger, "w", "cost") == usd("0.02")
+    assert rig.ledger.state.get("w", "refused") == "BudgetExceeded"
+    rig.look()
+    assert [fact.kind for fact in rig.facts if isinstance(fact, BudgetHit)] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"garbage\n", "what is no message"),
+        (b'{"call":"spend","n":1,"args":[["1","USD"],""]}\n', "an amount of money was expected"),
+        (b'{"call":"spend","n":1,"args":[[-1,"USD"],""]}\n', "an amount of money was expected"),
+        (b'{"call":"spend","n":true,"args":[[1,"USD"],""]}\n', "without its number"),
+        (b'{"call":"spend","n":1,"args":[]}\n', "called spend with"),
+        (b'{"call":"__class__","n":1,"args":[]}\n', "which there is not"),
+        (b'{"call":"budget_hit","n":1,"args":[]}\n', "which there is not"),
+        (b'{"call":"settle","n":1,"args":["other:1234",[1,"USD"],""]}\n', "not its run's"),
+        (b'{"note":"log","args":[1]}\n', "a list was expected"),
+        (b'{"note":"log","args":[[{}]]}\n', "a text was expected"),
+        (b'{"done":{"ok":"yes","cpu_s":0}}\n', "whether its run succeeded"),
+        (b'{"done":{"ok":true,"cpu_s":NaN}}\n', "what is no message"),
+        (b"[" * 100_000 + b"\n", "what is no message"),
+        (b"x" * 5_000_000, "more than 4000000 bytes"),
+        (b'{"half":', "half a message"),
+    ],
+)
+def test_what_is_no_message_fails_the_run_and_ends_the_process(sent: bytes, words: str, rig: Rig) -> None:
+    rig.sync(
+        rig.process(f"""
+        {wrote_pid(rig)}
+        import socket, stat
+        for fd in range(3, 64):
+            try:
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    break
+            except OSError:
+                continue
+        end = socket.socket(fileno=fd)
+        end.sendall({sent[:100]!r} * {max(1, len(sent) // 100) if len(sent) > 1000 else 1} + {sent[-1:]!r})
+        {"os.kill(os.getpid(), signal.SIGKILL)" if words == "half a message" else "time.sleep(60)"}
+        """)
+    )
+    run = rig.ended("w")
+    assert (run.status, run.crash) == ("failed", True)
+    assert words in run.error
+    assert not lives(first_pid(rig))
+    assert booked(rig.ledger, "w", "cost") == usd("0")
+
+
+def test_a_killed_process_is_replaced_at_once(rig: Rig, home: Path) -> None:
+    rig.sync(rig.process(wrote_pid(rig) + "time.sleep(60)"))
+    first = first_pid(rig)
+    os.kill(first, signal.SIGKILL)
+    run = rig.ended("w")
+    assert (run.status, run.crash) == ("failed", True)
+    assert "SIGKILL" in run.error
+    assert not lives(first)
+    until(lambda: len(pids(home / "pids")) > 1, "another process")
+
+
+def test_an_idle_process_that_dies_is_replaced_at_the_next_run_and_is_no_crash(rig: Rig) -> None:
+    rig.sync(rig.process(wrote_pid(rig)))
+    rig.ended("w")
+    os.kill(first_pid(rig), signal.SIGKILL)
+    until(lambda: "between two runs" in rig.log("w"), "its death is logged")
+    rig.sync(rig.process(wrote_pid(rig), every_s=0.01))
+    rig.ended("w", 2)
+    assert {run.status for run in rig.runs("w")} == {"succeeded"}
+
+
+def test_nothing_that_a_run_started_outlives_its_process(rig: Rig, home: Path) -> None:
+    rig.sync(
+        rig.process(f"""
+        script = "echo $$ >> {home}/left; sleep 1000"
+        subprocess.Popen(["sh", "-c", script])
+        subprocess.Popen(["sh", "-c", script], start_new_session=True)
+        subprocess.Popen(["sh", "-c", f"(setsid sh -c '{{script}}' &) &"])
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                open("{home}/left", "a").write(f"{{os.getpid()}}\\n")
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(1000)
+            os._exit(0)
+        while len(open("{home}/left").read().split()) < 4:
+            time.sleep(0.01)
+        os._exit(0)
+        """)
+    )
+    run = rig.ended("w")
+    assert run.status == "failed"
+    left = pids(home / "left")[:4]
+    assert len(left) == 4
+    assert [pid for pid in left if lives(pid)] == []
+    assert "left behind" in rig.log("w")
+
+
+def test_a_run_past_its_timeout_is_asked_and_then_killed_and_is_dead_when_that_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.instance.GRACE_S", 0.3)
+    rig.sync(
+        rig.process(f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{wrote_pid(rig)}\ntime.sleep(60)", timeout_s=0.5)
+    )
+    pid = first_pid(rig)
+
+    def told() -> Any:
+        rig.look()
+        return next((fact for fact in rig.facts if isinstance(fact, RunEnded)), None)
+
+    ended = until(told, "the run ended")
+    assert not lives(pid)
+    assert (ended.status, ended.crash, ended.hung) == ("failed", True, False)
+    assert "timed out after 0.5 s" in ended.error
+
+
+def test_a_run_that_is_asked_to_end_sees_it(rig: Rig) -> None:
+    rig.sync(rig.process("print('up', flush=True)\nassert ctx.sleep(60) and ctx.stopping"))
+    until(lambda: "up" in rig.log("w"), "the run is up")
+    rig.host.stop(5.0)
+    assert rig.ended("w").status == "succeeded"
+
+
+def test_a_killed_instance_is_gone_when_it_has_left_the_report(rig: Rig) -> None:
+    rig.sync(rig.process(wrote_pid(rig), every_s=3600))
+    rig.ended("w")
+    pid = first_pid(rig)
+    rig.host.kill("w#1")
+    rig.want = {}
+    until(lambda: not rig.states(), "the instance left the report")
+    assert not lives(pid)
+
+
+def test_a_stop_ends_busy_and_idle_processes_and_those_that_will_not_go(rig: Rig) -> None:
+    stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: time.sleep(60)"
+    rig.sync(rig.process(wrote_pid(rig)), rig.process(stubborn, "v"))
+    rig.ended("w")
+    until(lambda: "up" in rig.log("v"), "the busy one is up")
+    rig.host.stop(2.0)
+    assert rig.services.nursery is not None
+    rig.services.nursery.close()
+    assert not lives(first_pid(rig))
+    assert rig.ended("v").error == "the manager stopped"
+    left = [child for child in psutil.Process().children(recursive=True) if "leash.py" not in str(child.cmdline())]
+    assert [child for child in left if "nursery" in str(child.cmdline())] == []
+
+
+def test_several_threads_of_an_agent_may_call_at_once(rig: Rig) -> None:
+    rig.sync(
+        rig.process("""
+        def spend():
+            for _ in range(20):
+                ctx.spend("0.01")
+        threads = [threading.Thread(target=spend) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """)
+    )
+    assert rig.ended("w").status == "succeeded"
+    assert booked(rig.ledger, "w", "cost") == usd("1.60")
+
+
+def test_a_context_that_outlives_its_run_is_refused(rig: Rig) -> None:
+    rig.sync(
+        rig.process(
+            """
+class Agent(BaseWorker):
+    before = None
+    def run(self, ctx):
+        if self.before is None:
+            self.before = ctx
+            return
+        try:
+            self.before.spend("1")
+        except Exception as late:
+            ctx.state["late"] = type(late).__name__
+""",
+            every_s=0.01,
+        )
+    )
+    rig.ended("w", 2)
+    assert until(lambda: rig.ledger.state.get("w", "late")) == "LateRun"
+    assert booked(rig.ledger, "w", "cost") == usd("0")

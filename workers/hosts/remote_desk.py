@@ -1,0 +1,218 @@
+"""The desk of a run in a process of its own: every call goes to its manager, over the channel."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import PlatformNotConfigured, UsageProblem
+from nova.ledger.effects import Mark, Taken
+from nova.ledger.state_value import encode
+from nova.money import Money
+from workers.gate import LateRun
+from workers.hosts.desk import About
+from workers.hosts.wire import Channel, error_of_wire, plain_money
+
+if TYPE_CHECKING:
+    from workers.hosts.shell_run import CommandEnded
+
+_BEAT_S = 0.5  # at most so often
+_LINE_CHARS = 65_536
+_LINES = 200
+
+
+class Line:
+    """The one channel of a process: numbers the calls, and hands each answer to who waits for it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Answer] = {}
+        self._calls = 0
+        self._pid = os.getpid()
+
+    def ask(self, name: str, arguments: Sequence[Any]) -> Answer:
+        """Returns once it is sent."""
+        if os.getpid() != self._pid:
+            raise UsageProblem("a run's context works in the process it was given to, not in one forked from it")
+        answer = Answer()
+        with self._lock:
+            self._calls += 1
+            number = self._calls
+            self._waiting[number] = answer
+        self.tell({"call": name, "n": number, "args": list(arguments)})
+        return answer
+
+    def tell(self, message: dict[str, Any]) -> None:
+        if os.getpid() == self._pid:
+            try:
+                self._channel.send(message)
+            except OSError:
+                raise LateRun("the manager of this run is gone") from None
+
+    def answered(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            answer = self._waiting.pop(message["n"], None)
+        if answer is not None:
+            answer.give(message)
+
+
+class Answer:
+    def __init__(self) -> None:
+        self._here = threading.Event()
+        self._message: Mapping[str, Any] = {}
+
+    def give(self, message: Mapping[str, Any]) -> None:
+        self._message = message
+        self._here.set()
+
+    def wait(self) -> Any:
+        """What the manager answers, or raises it."""
+        self._here.wait()
+        if "error" in self._message:
+            raise error_of_wire(self._message["error"])
+        return self._message["value"]
+
+
+class RemoteDesk:
+    """A Desk. `close` is called when the run is over for this process: what comes later is late."""
+
+    def __init__(self, line: Line, about: About, replicas: int, platforms: Callable[[], Any] | None) -> None:
+        self.about = about
+        self.replicas = replicas
+        self._line = line
+        self._platforms = platforms
+        self._stop = threading.Event()
+        self._gate = threading.Lock()
+        self._closed = False
+        self._beaten_at = float("-inf")
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return dict(os.environ)
+
+    @property
+    def platforms(self) -> Any:
+        if self._platforms is None:
+            raise PlatformNotConfigured("no platforms are available to this run")
+        return self._platforms()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def close(self, last: Mapping[str, Any]) -> None:
+        """Says the last word of the run; no call can come after it."""
+        with self._gate:
+            self._closed = True
+        self._line.tell(dict(last))
+
+    def wait(self, seconds: float) -> bool:
+        return self._stop.wait(seconds)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def beat(self) -> None:
+        now = time.monotonic()
+        if now - self._beaten_at >= _BEAT_S:
+            self._beaten_at = now
+            self._note("beat", [])
+
+    def write_log(self, lines: Sequence[str]) -> None:
+        cut = [line[:_LINE_CHARS].encode("utf-8", "replace").decode() for line in lines]
+        for first in range(0, len(cut), _LINES):
+            self._note("log", [cut[first : first + _LINES]])
+
+    def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
+        from workers.hosts.command import booking
+        from workers.hosts.shell_run import ShellRun
+
+        run = ShellRun(None, self.about.currency, booking(self), self.write_log)
+        return run.run(text, cwd, env)
+
+    def spend(self, price: Money, reason: str) -> None:
+        self._ask("spend", plain_money(price), _text(reason or ""))
+
+    def spent(self, price: Money, reason: str) -> None:
+        self._ask("spent", plain_money(price), _text(reason or ""))
+
+    def reserve(self, ceiling: Money, release_on_death: bool) -> str:
+        key: str = self._ask("reserve", plain_money(ceiling), bool(release_on_death))
+        return key
+
+    def settle(self, reservation: str, actual: Money, reason: str) -> None:
+        self._ask("settle", reservation, plain_money(actual), _text(reason or ""))
+
+    def earn(self, revenue: Money, external_id: str, note: str | None) -> bool:
+        new: bool = self._ask("earn", plain_money(revenue), external_id, None if note is None else _text(note))
+        return new
+
+    def claim(self, source: str, object_id: str) -> None:
+        self._ask("claim", _text(source), _text(object_id))
+
+    def state_get(self, key: str) -> tuple[bool, Any]:
+        known, value = self._ask("state_get", _text(key))
+        return known, value
+
+    def state_set(self, key: str, value: Any) -> None:
+        encode(key, value)
+        self._ask("state_set", key, value)
+
+    def state_delete(self, key: str) -> bool:
+        return bool(self._ask("state_delete", _text(key)))
+
+    def state_keys(self) -> Sequence[str]:
+        keys: list[str] = self._ask("state_keys")
+        return keys
+
+    def outbox_put(self, topic: str, key: str, payload: Any) -> bool:
+        new: bool = self._ask("outbox_put", topic, key, payload)
+        return new
+
+    def outbox_take(self, topic: str | None, after: Mark | None) -> Taken | None:
+        taken = self._ask("outbox_take", None if topic is None else _text(topic), after)
+        return None if taken is None else _taken(taken)
+
+    def outbox_begin(self, topic: str, key: str, payload: Any) -> Taken:
+        return _taken(self._ask("outbox_begin", topic, key, payload))
+
+    def outbox_done(self, topic: str, key: str, result: Any) -> None:
+        self._ask("outbox_done", topic, key, result)
+
+    def outbox_failed(self, topic: str, key: str, error: str) -> bool:
+        pending: bool = self._ask("outbox_failed", topic, key, error)
+        return pending
+
+    def outbox_release(self, topic: str, key: str) -> None:
+        self._ask("outbox_release", topic, key)
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        with self._gate:  # while it is sent, not while it is answered: several threads may ask at once
+            if self._closed:
+                raise LateRun("this run was ended")
+            answer = self._line.ask(name, arguments)
+        return answer.wait()
+
+    def _note(self, name: str, arguments: list[Any]) -> None:
+        with self._gate:
+            if not self._closed:
+                self._line.tell({"note": name, "args": arguments})
+
+
+def _taken(told: Sequence[Any]) -> Taken:
+    topic, key, payload, idempotency_key, attempts, done, result, mark = told
+    return Taken(topic, key, payload, idempotency_key, attempts, done, result, tuple(mark))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise UsageProblem(f"a text was expected, not {value!r}"[:200])
+    return value
