@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nova.daemon")
 
 SYNC_EVERY_S = 900.0
+SHARE_EVERY_S = 600.0  # shared costs of a day that has ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,14 +127,20 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
 
 
 def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
-    """The sync of the platforms that have a key, the autonomous cycle where it was asked for, and bounds on output."""
+    """The sync of the platforms that have a key, the autonomous cycle where it was asked for, the shared costs of ended
+    days, and bounds on output.
+    """
+    from nova.revenue.shared import book_due
     from platforms.registry import configured_revenue
     from workers.control import OUTPUT
     from workers.housekeeping import PeriodicTask
     from workers.logging_setup import trim
 
     output = nova.settings.logs_dir / OUTPUT
-    tasks = [PeriodicTask("output", 60.0, lambda: trim(output))]
+    tasks = [
+        PeriodicTask("output", 60.0, lambda: trim(output)),
+        PeriodicTask("shared_costs", SHARE_EVERY_S, lambda: book_due(nova)),
+    ]
     if configured_revenue(nova.settings):
         tasks.append(PeriodicTask("sync", SYNC_EVERY_S, RevenueSync(nova), first_s=2.0))
     if autonomous_s is not None:

@@ -131,7 +131,7 @@ class Money:
             raise ValueError("weights must not be negative and not all zero")
         shares = [divmod(self.micros * weight, total) for weight in weights]
         left = self.micros - sum(quotient for quotient, _ in shares)
-        first = sorted(range(len(shares)), key=lambda i: (-shares[i][1], i))[:left]
+        first = set(sorted(range(len(shares)), key=lambda i: (-shares[i][1], i))[:left])
         return [Money(quotient + (i in first), self.currency) for i, (quotient, _) in enumerate(shares)]
 
     def _same(self, other: Money) -> int:

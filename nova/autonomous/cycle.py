@@ -22,6 +22,7 @@ from nova.clock import iso
 from nova.errors import UsageProblem
 from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, restate, short_id, transition
 from nova.money import Money
+from nova.revenue.shared import book_due
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -79,6 +80,7 @@ def run_cycle(
         if live:
             finish_leftovers(nova, nova.fleet.snapshot())
             nova.ledger.decisions.expire(clock)
+            book_due(nova)
         snapshot = nova.fleet.snapshot()
         enabled = is_enabled(nova, snapshot)
         return _Cycle(nova, snapshot, policy_of(nova, snapshot), at, enabled, dry_run, live).run(include_holds)

@@ -69,6 +69,9 @@ _REVENUE: dict[str, Command | Group] = {
 _COSTS = {
     "record": Command("costs:record", "Book money that was spent."),
     "report": Command("costs:report", "Show what was spent, by worker, source or day."),
+    "share": Command("costs:share", "Share a bill among deployments, day by day."),
+    "shared": Command("costs:shared", "Show the bills that deployments share."),
+    "unshare": Command("costs:unshare", "Share a bill no longer; what is booked of it stays."),
 }
 _LEDGER = {
     "export": Command("ledger:export", "Write every entry and run as one JSON object a line."),

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nova.clock import iso
 from nova.errors import UsageProblem
 from nova.fleet.terms import Breaker, HealthRules, ImputedCost, Resources, Schedule, checked, plain, valid_variables
 from nova.money import Money
+
+if TYPE_CHECKING:
+    from nova.fleet.shared import SharedCost
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
 PauseReason = Literal["operator", "budget", "roi", "breaker"]
@@ -228,7 +231,7 @@ def _plain(value: Any) -> Any:
 class FleetSnapshot:
     """All that is declared, at one moment. `policy` holds what the operator has set; `autonomous` None: never set.
 
-    `tiers` are the percentages of every budget at which people are warned.
+    `tiers` are the percentages of every budget at which people are warned. `shared` are bills, by name.
     """
 
     deployments: Mapping[str, Deployment]
@@ -239,6 +242,7 @@ class FleetSnapshot:
     currency: str
     version: tuple[int, int, int] | None = None
     tiers: tuple[int, ...] = USUAL_TIERS
+    shared: tuple[SharedCost, ...] = ()
 
     def daily_limit(self, default: Money) -> Money:
         """The fleet's limit a day: the policy's `max_daily_budget`, else `default`."""

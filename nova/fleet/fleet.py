@@ -29,6 +29,7 @@ from nova.fleet.documents import (
     valid_tiers,
 )
 from nova.fleet.file import FleetFile, Token
+from nova.fleet.shared import SharedCost
 from nova.money import Money
 
 if TYPE_CHECKING:
@@ -235,6 +236,20 @@ class Fleet:
         with self._changing() as db:
             db.documents("settings").put("tiers", {"percents": list(tiers)})
         return tiers
+
+    def share(self, cost: SharedCost) -> bool:
+        """Declares a bill under its name. Whether that changed anything. Raises UsageProblem."""
+        cost.checked()
+        with self._changing() as db:
+            return db.documents("shared_costs").put(cost.name, cost.to_document())
+
+    def unshare(self, name: str) -> None:
+        """Raises NotFound."""
+        with self._changing() as db:
+            table = db.documents("shared_costs")
+            if table.find(name) is None:
+                raise NotFound(f"no shared cost is called {name!r}", hint="nova costs shared lists them")
+            table.drop([name])
 
     def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
         """Adds to what was set; the version rises where something changed.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+import typer
+
 from nova.cli import render
-from nova.cli.commands.reports import report_document
+from nova.cli.commands.reports import cost_of_nobody, report_document
 from nova.cli.commands.revenue import say_booked
-from nova.cli.output import Column, emit, table
+from nova.cli.output import Column, emit, line, table
 from nova.cli.params import (
     Amount,
     AsJson,
@@ -68,24 +72,122 @@ def report(
     """
     from decimal import Decimal
 
-    document = report_document(by, since, until)
+    document = _booked_report(by, since, until)
     rows = [row for row in document["rows"] if Decimal(row["cost"])]
     if by != "day":
         rows.sort(key=lambda row: (-Decimal(row["cost"]), row["key"]))
-    currency, total = document["currency"], document["total"]["cost"]
+    currency, total, rest = document["currency"], document["total"]["cost"], cost_of_nobody(document)
     if json:
         shown = [{"key": row["key"], "cost": row["cost"]} for row in rows]
-        emit(
-            {
-                "currency": currency,
-                "since": document["since"],
-                "until": document["until"],
-                "rows": shown,
-                "total": total,
-            }
-        )
-    elif rows:
+        span = {"since": document["since"], "until": document["until"]}
+        emit({"currency": currency, **span, "rows": shown, "unattributed": {"cost": str(rest)}, "total": total})
+    elif Decimal(total) or rows:
         figures = [[row["key"], render.money_text(row["cost"], currency)] for row in rows]
+        if rest:
+            figures.append(["(unattributed)", render.money(rest)])
         table((Column(by), Column("cost", right=True)), [*figures, ["total", render.money_text(total, currency)]])
     else:
         say("no cost is booked yet: nova costs record --help")
+
+
+def _booked_report(by: str, since: str | None, until: str | None) -> dict[str, Any]:
+    """With the shared costs that are due booked first."""
+    from nova.revenue.shared import book_due
+
+    with session() as nova:
+        book_due(nova)
+    return report_document(by, since, until)
+
+
+def share(
+    bill: Annotated[str, typer.Argument(metavar="AMOUNT/PER", help="Such as 49/month; per day, month or year.")],
+    among: Annotated[
+        str, typer.Option("--among", metavar="WHOM", help="fleet, department:D, agent:A or worker:NAME,NAME.")
+    ],
+    by: Annotated[
+        str, typer.Option("--by", metavar="BASIS", help="revenue or runs of the day, or even: everyone the same.")
+    ] = "even",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="N", help="What the bill is called; else after those who share it.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first day it is shared; today if left out.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="Up to this day, which no longer counts.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Share a bill among deployments, day by day.
+
+    For what many use and none is billed for: a subscription, a server. Each day that has ended is booked once, by what
+    is known then, and the days of a month add up to the bill. Where a day has no revenue or no runs, it is shared
+    evenly.
+
+    Example:
+      nova costs share 49/month --among department:sales --by revenue --name github
+    """
+    from nova.revenue.shared import share as declare
+
+    with session() as nova:
+        row = declare(nova, bill, among=among, basis=by, name=name, since=since, until=until, by=person(None))
+    if json:
+        emit(row)
+        return
+    line(f"{row['name']}: {_bill(row)} is shared among {row['among']} by {row['by']} from {row['since']} on")
+    if row["booked_through"]:
+        line(f"booked through {row['booked_through']}")
+    if not row["members"]:
+        say(f"nothing in the fleet is {row['among']} now: until something is, its days are booked for nobody")
+
+
+def shared(json: AsJson = False) -> None:
+    """Show the bills that deployments share.
+
+    Example:
+      nova costs shared
+    """
+    from nova.revenue.shared import shared as listed
+
+    with session() as nova:
+        document = listed(nova)
+    if json:
+        emit(document)
+        return
+    if not document["shared"]:
+        say("no bill is shared: nova costs share --help")
+        return
+    heads = ("name", "bill", "among", "by", "from", "until", "booked through", "now borne by")
+    columns = tuple(Column(head, wrap=head == heads[-1]) for head in heads)
+    table(columns, [_shared_row(row) for row in document["shared"]])
+
+
+def _shared_row(row: dict[str, Any]) -> list[str]:
+    days = [row[key] or render.NOTHING for key in ("since", "until", "booked_through")]
+    members = ", ".join(row["members"]) or "nobody"
+    return [row["name"], _bill(row), row["among"], row["by"], *days, members]
+
+
+def _bill(row: dict[str, Any]) -> str:
+    return f"{render.money_text(row['amount'], row['currency'])}/{row['per']}"
+
+
+def unshare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="`nova costs shared` shows it.")],
+    json: AsJson = False,
+) -> None:
+    """Share a bill no longer; what is booked of it stays.
+
+    The days before today are booked first.
+
+    Example:
+      nova costs unshare github
+    """
+    from nova.revenue.shared import unshare as end
+
+    with session() as nova:
+        end(nova, name, by=person(None))
+    if json:
+        emit({"name": name, "shared": False})
+    else:
+        line(f"{name} is shared no longer; what is booked of it stays")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from nova.cli.output import Column, emit, line, table
 from nova.cli.params import AsJson, Now, ReportBy, Since, Until, instant
 from nova.cli.session import session
 from nova.cli.terminal import colourful, note
+
+if TYPE_CHECKING:
+    from nova.money import Money
 
 _FIGURES = tuple(Column(head, right=True) for head in ("revenue", "cost", "profit", "ROI", "entries"))
 _EMPTY = "nothing is booked yet: `nova revenue import --help`, `nova revenue record --help`, `nova platforms list`"
@@ -49,10 +52,18 @@ def show_report(document: dict[str, Any], by: str) -> None:
         return
     rows = [[row["key"], *_figures(row, currency)] for row in document["rows"]]
     if rest["entries"] and by not in ("source", "day"):
-        revenue = render.money_text(rest["revenue"], currency)
-        rows.append(["(unattributed)", revenue, "", "", "", f"{rest['entries']:,}"])
+        revenue, cost = render.money_text(rest["revenue"], currency), render.money(cost_of_nobody(document))
+        rows.append(["(unattributed)", revenue, cost, "", "", f"{rest['entries']:,}"])
     table((Column(by), *_FIGURES), [*rows, ["total", *_figures(document["total"], currency)]])
     _say_unconverted(document)
+
+
+def cost_of_nobody(document: dict[str, Any]) -> Money:
+    """What of the total is in no row."""
+    from nova.money import Money
+
+    costs = [Money.parse(row["cost"], document["currency"]) for row in (document["total"], *document["rows"])]
+    return costs[0] - Money.total(costs[1:], document["currency"])
 
 
 def _figures(sums: dict[str, Any], currency: str) -> list[str]:
