@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,7 +43,8 @@ class Enforcer:
         self._clock = clock
         self._crash_policy = crash_policy
         self._alerts = alerts
-        self._began = clock.now()
+        self._created = clock.now()
+        self._began: dict[str, datetime] = {}  # since when a worker's crashes are told here
         self._windows: dict[str, CrashWindow] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._known: dict[str, tuple[str, int]] = {}
@@ -62,6 +63,12 @@ class Enforcer:
         for name in self._known.keys() - snapshot.deployments.keys():
             del self._known[name]
             self._windows.pop(name, None)
+
+    def took_over(self, workers: Iterable[str]) -> None:
+        """Another manager may have run them before: what they did there the ledger tells."""
+        for worker in workers:
+            self._began[worker] = self._clock.now()
+            self._windows.pop(worker, None)
 
     def run_ended(self, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
         if not fact.crash:
@@ -165,11 +172,12 @@ class Enforcer:
         window = self._windows.get(fact.worker)
         if window is None:
             since = fact.started_at - CRASH_WINDOW - self._crash_policy.cooldown
+            began = self._began.get(fact.worker, self._created)
             recent = self._ledger.runs.recent(fact.worker, 200)
             crashes = [
                 (run.started_at, run.ended_at)
                 for run in reversed(recent)
-                if run.crash and run.ended_at is not None and since < run.ended_at and run.started_at < self._began
+                if run.crash and run.ended_at is not None and since < run.ended_at and run.started_at < began
             ]
             window = self._windows[fact.worker] = replayed(self._crash_policy, crashes)
         return window
@@ -182,6 +190,17 @@ class Enforcer:
         self._alert(
             "parked", f"{one.name} is parked", f"{reason}\nStart it again with `nova workers resume {one.name}`."
         )
+        return True
+
+    def park_hung(self, worker: str, why: str, snapshot: FleetSnapshot) -> bool:
+        """Of a deployment whose runs hang, when the manager has just restarted itself because of such ones."""
+        one = snapshot.deployments.get(worker)
+        if one is None or one.state not in ("active", "cooling_down"):
+            return False
+        self._fleet.park(one.name)
+        self._record(one, "pause", "hung_parked", why)
+        advice = f"Mend what hangs, then start it again with `nova workers resume {one.name}`."
+        self._alert("parked", f"{one.name} is parked: its runs hang", f"{why}\n{advice}")
         return True
 
     def _cool_down(self, one: Deployment, fact: RunEnded) -> bool:

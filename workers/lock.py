@@ -16,13 +16,15 @@ from nova.errors import LockHeld, NovaError
 
 _PATIENCE_S = 0.2  # who looks whether a lock is held holds it for a moment
 _RETRY_S = 0.01
+_HANDED = "NOVA_LOCK_FD"  # DESCRIPTOR:PATH
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerInfo:
     """What a manager says of itself beside its lock. `department` is '' for all; `started_at` is ISO 8601.
 
-    `unsettled` are managers before it that died and whose runs it is still to put in order.
+    `unsettled` are managers before it that died and whose runs it is still to put in order. `restarting` says why it
+    is about to start again by itself, `restarted_s` when that was last done, in seconds of the monotonic clock.
     """
 
     pid: int
@@ -31,6 +33,8 @@ class ManagerInfo:
     department: str
     host: str = ""
     unsettled: tuple[str, ...] = ()
+    restarting: str = ""
+    restarted_s: float | None = None
 
 
 class ProcessLock:
@@ -47,7 +51,7 @@ class ProcessLock:
 
     def acquire(self) -> bool:
         """False when another process holds it."""
-        if self._fd >= 0:
+        if self._fd >= 0 or self._adopt():
             return True
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,6 +67,25 @@ class ProcessLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def hand_over(self) -> dict[str, str]:
+        """What to add to the environment of the program that this process is about to become, which holds it then."""
+        os.set_inheritable(self._fd, True)
+        return {_HANDED: f"{self._fd}:{self.path}"}
+
+    def _adopt(self) -> bool:
+        fd, _, path = os.environ.get(_HANDED, "").partition(":")
+        if path != str(self.path):
+            return False
+        del os.environ[_HANDED]
+        try:
+            os.set_inheritable(int(fd), False)
+            same = os.path.samestat(os.fstat(int(fd)), self.path.stat())
+        except (OSError, ValueError):
+            return False
+        if same:
+            self._fd = int(fd)
+        return same
 
 
 _locks: WeakSet[ProcessLock] = WeakSet()
@@ -153,6 +176,12 @@ class ManagerLock:
             self.info_path.unlink(missing_ok=True)
         self._lock.release()
 
+    def hand_over(self, info: ManagerInfo) -> dict[str, str]:
+        """As `ProcessLock.hand_over`; `info` tells others, and the manager to come, what goes on."""
+        self.write(info)
+        self.applied_path.unlink(missing_ok=True)
+        return self._lock.hand_over()
+
 
 def replace_text(path: Path, text: str) -> None:
     """Whole or not at all, as others read it; not durable: these files mean nothing once the machine went down."""
@@ -172,7 +201,8 @@ def read_info(path: Path) -> ManagerInfo | None:
         body: Any = json.loads(path.read_text())
         return ManagerInfo(
             int(body["pid"]), str(body["id"]), str(body["started_at"]), str(body["department"]),
-            str(body.get("host", "")), tuple(map(str, body.get("unsettled", ()))),
+            str(body.get("host", "")), tuple(map(str, body.get("unsettled", ()))), str(body.get("restarting", "")),
+            None if body.get("restarted_s") is None else float(body["restarted_s"]),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -184,22 +214,3 @@ def managers(run_dir: Path) -> Iterator[tuple[ManagerInfo, bool]]:
         info = read_info(lock.with_suffix(".json"))
         if info is not None:
             yield info, is_held(lock)
-
-
-class DepartmentLeases:
-    """So that a deployment is run by one manager at a time: whoever runs a department holds its lease."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
-        self._leases: dict[str, ProcessLock] = {}
-
-    def hold(self, department: str) -> bool:
-        """False while another manager runs it; asking again is cheap."""
-        lease = self._leases.get(department)
-        if lease is None:
-            lease = self._leases[department] = ProcessLock(self._run_dir / f"lease-{department}.lock")
-        return lease.held or lease.acquire()
-
-    def release(self) -> None:
-        for lease in self._leases.values():
-            lease.release()

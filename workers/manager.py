@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.clock import Clock, iso
-from nova.errors import LockHeld, NovaError
+from nova.errors import NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
@@ -24,6 +24,7 @@ from workers.base_worker import BaseWorker
 from workers.chronicle import Chronicle
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
+from workers.heartbeat import Heartbeat
 from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, RunEnded, Spec
 from workers.hosts.keepalive import Keepalive
 from workers.hosts.leash_client import Leash
@@ -31,13 +32,18 @@ from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.hosts.run import Services
 from workers.housekeeping import Housekeeping, PeriodicTask
-from workers.instance import Backoff
-from workers.lock import DepartmentLeases, ManagerInfo, ManagerLock
+from workers.hung import Cure, cure, told
+from workers.instance import Backoff, State
+from workers.lock import ManagerInfo, ManagerLock
 from workers.logfile import WorkerLogs
 from workers.observer import Observer
 from workers.planner import Plan, Planner
 from workers.recovery import Recovery, recover
+from workers.takeover import Takeover
+from workers.tenancy import Tenancy
+from workers.vigil import Vigil
 from workers.wakeup import Wakeup
+from workers.worker_monitor import ManagerMonitor
 
 if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
@@ -46,11 +52,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25  # how often the fleet's file is looked at
-_LEASE_S = 30.0
 _BUDGET_CHECK_S = 5.0
 _AFTER_FAILURE_S = 1.0
 _REPEAT_S = 60.0  # what fails again and again is logged so often
 _FACTS_S = 0.2  # of a turn, so that a storm of crashes does not hold up what is declared
+_FENCED = "another manager took over what it ran, because it gave no sign of life: it was stopped, or starved"
 DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
 
 
@@ -69,6 +75,16 @@ class ManagerSettings:
     backoff: Backoff = field(default_factory=Backoff)
     grace_s: float = DEFAULT_GRACE_S
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
+    max_hung: int = 10  # threads; with more of them it starts itself anew
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A manager that ended in order to begin anew; `environ` hands its lock on. `fenced`: without another word."""
+
+    why: str
+    fenced: bool
+    environ: Mapping[str, str]
 
 
 class Watcher(Protocol):
@@ -79,7 +95,9 @@ class Watcher(Protocol):
 
 
 class WorkerManager:
-    """One process's manager. `run` returns when it was asked to stop, and everything of it has ended."""
+    """One process's manager. `run` returns when it was asked to stop, and everything of it has ended; or, with a
+    Restart, when it must begin anew in a fresh image of its process, which ends the threads it cannot end.
+    """
 
     def __init__(
         self,
@@ -103,13 +121,15 @@ class WorkerManager:
         self._wakeup = Wakeup()
         self._stop_asked = 0
         self._lock = ManagerLock(settings.run_dir, settings.department)
-        self._leases = DepartmentLeases(settings.run_dir)
+        self._info: ManagerInfo | None = None
+        self._restart_why = ""
+        self._vigil = Vigil()
+        takeover = Takeover(ledger, self.id, settings.run_dir, clock, self._vigil, self._alert)
+        self._tenancy = Tenancy(ledger, self.id, takeover.look, self.wake)
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
         self._chronicle = Chronicle(ledger, clock)
         self._observer = Observer(ledger, self.id, clock)
-        self._planner = Planner(
-            self.id, settings.run_dir, settings.department, self._leases, self._limits_of, self._enforcer.eager
-        )
+        self._planner = Planner(settings.department, self._limits_of, self._enforcer.eager)
         self._snapshot: FleetSnapshot | None = None
         self._want: dict[InstanceId, Spec] = {}
         self._applied: Applied | None = None
@@ -127,21 +147,30 @@ class WorkerManager:
     def wake(self) -> None:
         self._wakeup.set()
 
-    def run(self, ready: Callable[[], None] = lambda: None, watcher: Watcher | None = None) -> None:
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._stop_asked > 0
+
+    def run(self, ready: Callable[[], None] = lambda: None, watcher: Watcher | None = None) -> Restart | None:
         """Raises LockHeld when another manager holds the lock; `ready` is called once it is up."""
         self._watcher = watcher
         left = self._lock.acquire()
+        restart: Restart | None = None
         try:
-            if self._settings.department and not self._leases.hold(self._settings.department):
-                raise LockHeld(f"another manager runs the department {self._settings.department}")
             info = self._announce(left)
-            recovery = recover(self._ledger, left, self._settings.run_dir)
+            recovery = recover(self._ledger, self.id, left, self._settings.run_dir)
             self._register(info)
-            self._tell(recovery)
-            self._serve(ready)
+            self._tell(recovery, left)
+            restart = self._serve(ready)
         finally:
-            self._leases.release()
-            self._lock.release()
+            self._ledger.store.unguard(self.id)
+            if restart is None:
+                self._lock.release()
+        return restart
+
+    def stay(self) -> None:
+        """Instead of the restart that `run` returned."""
+        self._lock.release()
 
     def _announce(self, left: ManagerInfo | None) -> ManagerInfo:
         """At once, because what stands beside the lock names who holds it; should it die here, the next one still
@@ -149,8 +178,9 @@ class WorkerManager:
         """
         unsettled = () if left is None else (left.id, *left.unsettled)
         info = ManagerInfo(
-            os.getpid(), self.id, iso(self._clock.now()), self._settings.department, socket.gethostname(), unsettled
-        )
+            os.getpid(), self.id, iso(self._clock.now()), self._settings.department, socket.gethostname(), unsettled,
+            restarted_s=left.restarted_s if left is not None else None,
+        )  # fmt: skip
         self._lock.write(info)
         return info
 
@@ -159,42 +189,70 @@ class WorkerManager:
         self._ledger.instances.managers.register(
             ManagerRecord(self.id, info.pid, info.host, info.department or "all", now, now)
         )
-        self._lock.write(replace(info, unsettled=()))
+        self._ledger.store.guard(self.id)
+        self._info = replace(info, unsettled=())
+        self._lock.write(self._info)
 
-    def _tell(self, recovery: Recovery) -> None:
+    def _tell(self, recovery: Recovery, left: ManagerInfo | None) -> None:
         interrupted = len(recovery.runs.runs)
         log.info("manager_started", extra={"action": "manager_started", "manager": self.id, "interrupted": interrupted})
-        if recovery.crashed is not None and self._alerts is not None:
+        if left is not None and left.restarting:
+            self._alert("manager_restarted", "the manager restarted itself", left.restarting)
+        if recovery.crashed is not None:
             charged = recovery.runs.charged
-            self._alerts.send(
+            self._alert(
                 "manager_restarted",
                 "the manager was restarted after it died",
                 f"{interrupted} runs were interrupted, {recovery.killed} commands ended, "
                 f"{charged} {charged.currency} of open reservations charged.",
             )
 
-    def _serve(self, ready: Callable[[], None]) -> None:
+    def _alert(self, event: str, title: str, body: str) -> None:
+        if self._alerts is not None:
+            self._alerts.send(event, title, body)
+
+    def _serve(self, ready: Callable[[], None]) -> Restart | None:
         leash, logs = Leash(self.id), WorkerLogs(self._settings.logs_dir / "workers", self._clock)
         nursery = Nursery(self.id, leash)
         keepalive = Keepalive([leash.beat, nursery.beat])
         host = self._host(leash, logs, nursery, keepalive)
         chores = Housekeeping([*self._tasks, PeriodicTask("leash", 5, leash.ensure)])
+
+        def fell() -> None:
+            host.abandon()
+            self.wake()
+
+        usage = ManagerMonitor().read
+        self._heartbeat = heartbeat = Heartbeat(self._ledger, self.id, self._clock, self._vigil, usage, fell)
         try:
             keepalive.start()
+            heartbeat.start()
+            self._turn(host)
+            self._tenancy.start()
             self._turn(host)
             chores.start()
             ready()
-            while not self._stop_asked:
+            while not self._stop_asked and not self._restart_why:
                 self._wakeup.wait(_LOOK_S)
                 if not self._stop_asked and not self._turn(host):
                     self._wakeup.wait(_AFTER_FAILURE_S)
                 if self._watcher is not None:
                     self._watcher.turned(self._status())
         finally:
-            if self._watcher is not None:
+            if self._watcher is not None and self._stop_asked:
                 self._watcher.stopping()
-            self._stop(host, nursery, leash, logs, chores)
-            keepalive.stop()
+            if not heartbeat.fenced:
+                self._stop(host, nursery, leash, logs, chores)
+                keepalive.stop()
+        return self._restart(fenced=heartbeat.fenced) if heartbeat.fenced or not self._stop_asked else None
+
+    def _restart(self, *, fenced: bool) -> Restart:
+        """The lock is handed on, so that nobody takes this manager for gone."""
+        why = _FENCED if fenced else self._restart_why
+        assert self._info is not None
+        since = self._info.restarted_s if fenced else time.monotonic()
+        log.warning("manager_restarting", extra={"action": "manager_restarting", "manager": self.id, "why": why})
+        return Restart(why, fenced, self._lock.hand_over(replace(self._info, restarting=why, restarted_s=since)))
 
     def _status(self) -> str:
         declared = len(self._snapshot.deployments) if self._snapshot is not None else 0
@@ -214,12 +272,12 @@ class WorkerManager:
             variables=self._settings.variables,
             was_silent=keepalive.was_silent,
         )
-        starts = self._ledger.runs.last_starts()
-        return LocalHost(services, starts=starts, wake=self.wake, backoff=self._settings.backoff)
+        return LocalHost(services, starts={}, wake=self.wake, backoff=self._settings.backoff)
 
     def _stop(self, host: LocalHost, nursery: Nursery, leash: Leash, logs: WorkerLogs, chores: Housekeeping) -> None:
         """The order: no new runs, and what runs is asked to end; then the chores, which may still write; then the
-        ledger is told that nothing is left open. The lock goes last, so that who waits for it finds all settled.
+        ledger is told that nothing is left open, which frees the leases but those of threads that have not ended. The
+        lock goes last, so that who waits for it finds all settled.
         """
         grace_s = self._lock.grace(self._settings.grace_s)
         log.info("manager_stopping", extra={"action": "manager_stopping", "grace_s": grace_s})
@@ -230,8 +288,10 @@ class WorkerManager:
             lambda: (self._take(host.report()), self._handle(grace_s)),
             leash.close,
             logs.close,
+            self._tenancy.stop,
             self._observer.forget,
-            lambda: self._ledger.instances.managers.stopped(self.id, self._clock.now()),
+            self._heartbeat.stop,
+            lambda: self._ledger.instances.managers.stopped(self.id, self._clock.now(), _left_in(host.report())),
         ):
             try:
                 act()
@@ -241,6 +301,9 @@ class WorkerManager:
 
     def _turn(self, host: LocalHost) -> bool:
         """One round of the loop. Whatever fails is logged, and the loop goes on."""
+        if self._heartbeat.look():
+            self._restart_why = _FENCED
+            return True
         try:
             self._step(host)
             return True
@@ -260,6 +323,9 @@ class WorkerManager:
     def _step(self, host: LocalHost) -> None:
         """What is declared comes first, so that it is carried out even where the enforcement cannot be written."""
         snapshot = self._load()
+        if arrived := self._tenancy.collect():
+            host.remember(arrived)
+            self._enforcer.took_over(arrived)
         report, plan = self._sync(host, snapshot)
         self._acknowledge(plan)
         self._observe(host, report)
@@ -282,18 +348,26 @@ class WorkerManager:
         self._snapshot = snapshot
         self._limits.clear()
         self._enforcer.watch(snapshot)
-        self._planner.look_again()
+        self._tenancy.want(self._planner.wanted(snapshot))
         return snapshot
 
     def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> tuple[Report, Plan]:
-        report = self._take(host.sync(self._want, _LEASE_S))
-        plan = self._planner.plan(snapshot, report.states)
+        lease_s = self._heartbeat.lease_s()
+        report = self._take(host.sync(self._want, lease_s))
+        plan = self._planner.plan(snapshot, report.states, self._tenancy.held)
         for instance in plan.ending:
             host.kill(instance)
         if plan.want is not self._want and plan.want != self._want:
             self._want = plan.want
-            report = self._take(host.sync(plan.want, _LEASE_S))
+            report = self._take(host.sync(plan.want, lease_s))
+        self._let_go(report)
         return report, plan
+
+    def _let_go(self, report: Report) -> None:
+        """Gives back the lease of what is another manager's now, once nothing of it is here or asked for."""
+        if unwanted := self._tenancy.held - self._tenancy.wanted:
+            here = {seen.worker for seen in report.states.values()} | {spec.worker for spec in self._want.values()}
+            self._tenancy.let_go(unwanted - here)
 
     def _acknowledge(self, plan: Plan) -> None:
         """Tells who waits for it how far it is. Where that cannot be written it is tried again."""
@@ -329,7 +403,6 @@ class WorkerManager:
         now = self._clock.monotonic()
         if now - self._budgets_checked >= _BUDGET_CHECK_S:
             self._budgets_checked = now
-            self._planner.look_again()
             changed = self._enforcer.check_spent(snapshot, self._limits_of, self._planner.mine) or changed
             changed = self._enforcer.let_go_on(snapshot, self._limits_of, self._planner.mine) or changed
         return self._handle() or changed
@@ -352,10 +425,36 @@ class WorkerManager:
         now = self._clock.monotonic()
         if self._observer.sample_due(now):
             self._observer.sampled(self._take(host.report()), now)
+            self._mind_the_hung(report)
         elif self._observer.states_due(now):
             self._observer.states(report, now)
 
+    def _mind_the_hung(self, report: Report) -> None:
+        hung = [seen for seen in report.states.values() if seen.state is State.HUNG]
+        assert self._info is not None
+        last, now = self._info.restarted_s, time.monotonic()
+        since = now - last if last is not None and last <= now else None  # else the machine was started since
+        chosen = cure(len(hung), self._settings.max_hung, since)
+        if chosen is Cure.NONE or self._snapshot is None:
+            return
+        why = told([seen.instance for seen in hung], self._settings.max_hung)
+        if chosen is Cure.PARK:
+            for worker in {seen.worker for seen in hung}:
+                if self._enforcer.park_hung(worker, why, self._snapshot):
+                    self._wakeup.set()
+            return
+        self._restart_why = why
+        runs = {seen.instance: seen.run for seen in hung}
+        try:
+            self._ledger.audit.append("manager", "manager_restarting", self.id, {"why": why, "hung": runs})
+        except NovaError as problem:
+            self._failed(problem.message)
+
     def _prune(self) -> None:
-        now = self._clock.now()
-        runs, effects = self._ledger.runs.prune(now), self._ledger.outbox.prune(now)
-        log.info("ledger_pruned", extra={"action": "ledger_pruned", "runs": runs, "effects": effects})
+        gone = self._ledger.runs.prune(self._clock.now())
+        log.info("runs_pruned", extra={"action": "runs_pruned", "runs": gone})
+
+
+def _left_in(report: Report) -> set[str]:
+    """The workers of which a thread has not ended."""
+    return {seen.worker for seen in report.states.values() if seen.run is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nova.clock import Clock
 from nova.ledger.instances import Observation
 from workers.hosts.base import InstanceId, Report, Seen
-from workers.worker_monitor import CpuRates, ManagerMonitor
+from workers.worker_monitor import CpuRates
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
@@ -25,7 +25,6 @@ class Observer:
         self._manager = manager
         self._clock = clock
         self._rates = CpuRates()
-        self._own = ManagerMonitor()
         self._percent: dict[InstanceId, float] = {}
         self._written: dict[InstanceId, Seen] = {}
         self._sampled: dict[InstanceId, Seen] = {}
@@ -43,10 +42,6 @@ class Observer:
         self._percent = self._rates.percent(report.states.values(), now)
         self._sampled = dict(report.states)
         self._write(report)
-        own = self._own.read()
-        self._ledger.instances.managers.beat(
-            self._manager, self._clock.now(), own.cpu_percent, own.memory_bytes, own.threads
-        )
 
     def states(self, report: Report, now: float) -> None:
         """A report without usage: what was sampled last still stands."""

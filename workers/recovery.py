@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,21 +22,26 @@ _SLACK = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """`crashed`: the manager that held this very lock before did not stop in order."""
+    """`crashed`: the manager that held this very lock before neither stopped in order nor restarted itself."""
 
     crashed: ManagerInfo | None
     runs: Recovered
     killed: int
 
 
-def recover(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> Recovery:
+def recover(ledger: Ledger, by: str, left: ManagerInfo | None, run_dir: Path) -> Recovery:
     """To be called with the manager's lock held and before anything is started. `left` is what `acquire` returned."""
     dead = _dead(ledger, left, run_dir)
     killed = end_strays(dead)
     found = ledger.runs.recover(dead)
+    # One that stopped has freed all but what it could not end, and its process may still be about to go.
+    stopped = {record.id for record in ledger.instances.managers.all() if record.stopped_at is not None}
     for manager in dead:
         ledger.instances.forget(manager=manager)
-    return Recovery(left, found, killed)
+        if manager not in stopped:
+            ledger.leases.fence(manager, by, "it was found dead")
+            ledger.leases.free(manager)
+    return Recovery(left if left is not None and not left.restarting else None, found, killed)
 
 
 def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
@@ -46,7 +52,8 @@ def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
     dead = {manager for manager, alive in of_this_home.items() if not alive}
     host = socket.gethostname()
     for record in ledger.instances.managers.all():
-        if record.stopped_at is None and record.id not in of_this_home and record.host == host and not _lives(record):
+        over = record.stopped_at is not None or record.fenced_by is not None
+        if not over and record.id not in of_this_home and record.host == host and not _lives(record):
             dead.add(record.id)
     return dead
 
@@ -54,6 +61,8 @@ def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
 def _lives(record: ManagerRecord) -> bool:
     import psutil
 
+    if record.pid == os.getpid():  # an image of this process before this one
+        return False
     try:
         born = psutil.Process(record.pid).create_time()
     except psutil.Error:

@@ -301,7 +301,7 @@ class Budgets:
     def spent(self, run: RunRef, amount: Money, limits: Sequence[Limit] = (), reason: str | None = None) -> Booked:
         """Books money that is gone already and tells which limits it broke."""
         store = self._store
-        return store.apply(lambda conn: spent(conn, store, run, amount, limits, reason))
+        return store.apply(lambda conn: spent(conn, store, run, amount, limits, reason), always=True)
 
     def usage(self, scope: str, per: str, at: datetime | None = None) -> Usage:
         """`scope` is fleet, department:D, worker:NAME, or run:ID with per run."""

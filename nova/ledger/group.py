@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nova.errors import NovaError, Unreachable
 from nova.ledger.dialect import WRITES, driver_of, translated
+from nova.ledger.fence import Fenced
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class _Item:
     work: Callable[[Connection], Any]
     future: Future[Any] | None  # None: submitted, nobody waits
     since: float
+    always: bool = False  # also when this process was fenced
     value: Any = None
     error: BaseException | None = None
 
@@ -43,9 +45,12 @@ class GroupWriter:
     was submitted is kept for the next attempt.
     """
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(
+        self, engine: Engine, path: Path, is_fenced: Callable[[Connection], bool] = lambda _conn: False
+    ) -> None:
         self._engine = engine
         self._path = path
+        self._is_fenced = is_fenced
         self._waiting: deque[_Item] = deque()
         self._urgent = 0
         self._wake = threading.Condition()
@@ -53,12 +58,15 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._loop, name="nova-ledger-writer", daemon=True)
         self._thread.start()
 
-    def apply(self, work: Callable[[Connection], Any]) -> Any:
+    def apply(self, work: Callable[[Connection], Any], *, always: bool = False) -> Any:
         if threading.current_thread() is self._thread:
             raise RuntimeError("a transaction cannot wait for another one: pass its connection on")
+        return self.post(work, always=always).result()
+
+    def post(self, work: Callable[[Connection], Any], *, always: bool = False) -> Future[Any]:
         future: Future[Any] = Future()
-        self._add(_Item(work, future, time.monotonic()))
-        return future.result()
+        self._add(_Item(work, future, time.monotonic(), always))
+        return future
 
     def submit(self, work: Callable[[Connection], Any]) -> None:
         self._add(_Item(work, None, time.monotonic()))
@@ -131,8 +139,12 @@ class GroupWriter:
         transaction = conn.begin()
         try:
             driver = driver_of(conn)
+            fenced = self._is_fenced(conn)
             for item in group:
-                self._run(conn, driver, item)
+                if fenced and not item.always:
+                    item.value, item.error = None, Fenced()
+                else:
+                    self._run(conn, driver, item)
             transaction.commit()
         except BaseException:
             transaction.rollback()
@@ -155,7 +167,7 @@ class GroupWriter:
         for item in group:
             error = None if item.error is None else translated(item.error, self._path)
             if item.future is None:
-                if error is not None:
+                if error is not None and not isinstance(error, Fenced):
                     log.error("ledger_write_failed", exc_info=error, extra={"action": "ledger_write_failed"})
             elif error is None:
                 item.future.set_result(item.value)

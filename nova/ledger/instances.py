@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
 from nova.clock import from_us, to_us
+from nova.ledger.leases import free
 from nova.ledger.schema import managers, observations
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class ManagerRecord:
     cpu_percent: float | None = None
     memory_bytes: int | None = None
     threads: int | None = None
+    fenced_by: str | None = None
 
 
 _OBSERVE = text("""
@@ -62,8 +65,9 @@ _OBSERVE = text("""
 """)
 _BEAT = (
     update(managers)
-    .where(managers.c.id == bindparam("manager"))
+    .where(managers.c.id == bindparam("manager"), managers.c.fenced_by.is_(None))
     .values(
+        beats=managers.c.beats + 1,
         heartbeat_us=bindparam("at"),
         cpu_percent=bindparam("cpu"),
         memory_bytes=bindparam("memory"),
@@ -119,14 +123,26 @@ class Managers:
         cpu_percent: float | None = None,
         memory_bytes: int | None = None,
         threads: int | None = None,
-    ) -> None:
+    ) -> Future[bool]:
+        """A sign of life, by which others know that it still holds its leases. False when it was fenced."""
         values = {"manager": manager, "at": to_us(at), "cpu": cpu_percent, "memory": memory_bytes, "count": threads}
-        self._store.submit(lambda conn: conn.execute(_BEAT, values))
+        return self._store.post(lambda conn: conn.execute(_BEAT, values).rowcount > 0)
 
-    def stopped(self, manager: str, at: datetime) -> None:
-        """It ended in order, leaving no run open."""
+    def fenced(self, manager: str) -> bool:
+        """Whether another manager took over. True also where the ledger does not know it."""
+        query = select(managers.c.id).where(managers.c.id == manager, managers.c.fenced_by.is_(None))
+        with self._store.read() as conn:
+            return conn.execute(query).first() is None
+
+    def stopped(self, manager: str, at: datetime, holding: Collection[str] = ()) -> None:
+        """It ended in order, leaving no run open. Its leases are free, but those of `holding`: of what does not end."""
         ended = update(managers).where(managers.c.id == manager).values(stopped_us=to_us(at))
-        self._store.apply(lambda conn: conn.execute(ended))
+
+        def act(conn: Connection) -> None:
+            conn.execute(ended)
+            free(conn, manager, at, but=holding)
+
+        self._store.apply(act)
 
     def all(self) -> list[ManagerRecord]:
         """The last started first."""
@@ -213,4 +229,5 @@ def _manager(row: Row[Any]) -> ManagerRecord:
         cpu_percent=row.cpu_percent,
         memory_bytes=row.memory_bytes,
         threads=row.threads,
+        fenced_by=row.fenced_by,
     )

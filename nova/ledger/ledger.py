@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nova.ledger.deployments import Deployments
     from nova.ledger.entries import Entries
     from nova.ledger.instances import Instances
+    from nova.ledger.leases import Leases
     from nova.ledger.outbox import Outbox
     from nova.ledger.rates import Rates
     from nova.ledger.reports import Reports
@@ -83,6 +84,12 @@ class Ledger:
         from nova.ledger.entries import Entries
 
         return Entries(self.store)
+
+    @cached_property
+    def leases(self) -> Leases:
+        from nova.ledger.leases import Leases
+
+        return Leases(self.store)
 
     @cached_property
     def rates(self) -> Rates:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _DAY_US = 24 * HOUR_US
 _PRUNE_ROWS = 5000
+_FEW = 500
 
 _START = text("""
     INSERT INTO starts (instance, worker, started_us) VALUES (:instance, :worker, :at)
@@ -231,10 +232,17 @@ class Runs:
         with self._store.read() as conn:
             return [record_of(row) for row in conn.execute(newest)]
 
-    def last_starts(self) -> dict[str, datetime]:
-        """By instance, also across restarts and pruning."""
+    def last_starts(self, workers: Collection[str] | None = None) -> dict[str, datetime]:
+        """By instance, also across restarts and pruning; of these workers, or of all."""
+        query = select(starts.c.instance, starts.c.worker, starts.c.started_us)
+        if workers is not None and len(workers) <= _FEW:
+            query = query.where(starts.c.worker.in_(workers))
         with self._store.read() as conn:
-            return {row.instance: from_us(row.started_us) for row in conn.execute(select(starts))}
+            return {
+                row.instance: from_us(row.started_us)
+                for row in conn.execute(query)
+                if workers is None or row.worker in workers
+            }
 
     def is_over(self, instance: str, since: datetime) -> bool:
         """Whether its one run since then was made. One that crashed or was interrupted is to be made again."""

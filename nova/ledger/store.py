@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from nova.clock import Clock, from_us, to_us
+from nova.errors import NovaError
 from nova.ledger.dialect import WRITES, make_engine, path_of, translated
+from nova.ledger.fence import Fence, Fenced
 from nova.ledger.group import GroupWriter
 from nova.ledger.migrations import bring_up_to_date
 from nova.ledger.usage import QUARTER_US
@@ -33,7 +36,8 @@ class Store:
         self._engine = engine
         self._lock = threading.Lock()
         self._windows: dict[int, tuple[str, str]] = {}
-        self._group = GroupWriter(engine, path) if grouped else None
+        self._fence: Fence | None = None
+        self._group = GroupWriter(engine, path, self._is_fenced) if grouped else None
 
     @classmethod
     def open(
@@ -63,16 +67,30 @@ class Store:
             raise
         return cls(engine, path, currency, zone, clock, grouped)
 
-    def apply(self, work: Callable[[Connection], T]) -> T:
+    def guard(self, manager: str) -> None:
+        """From now on nothing is written that does not say `always`, once this manager was fenced: `Fenced` instead."""
+        self._fence = Fence(manager)
+
+    def unguard(self, manager: str) -> None:
+        if self._fence is not None and self._fence.manager == manager:
+            self._fence = None
+
+    def _is_fenced(self, conn: Connection) -> bool:
+        return self._fence is not None and self._fence.closed(conn)
+
+    def apply(self, work: Callable[[Connection], T], *, always: bool = False) -> T:
         """Runs `work` in a transaction of its own (grouped: a savepoint of a shared one); durable when it returns.
 
         `work` may run again only after it failed, never twice with effect; what it raises undoes it and is raised here.
+        `always` is for money that is gone: it is written even by a manager that was fenced.
         """
         if self._group is not None:
-            result: T = self._group.apply(work)
+            result: T = self._group.apply(work, always=always)
             return result
         try:
             with self._lock, self._engine.connect() as conn, conn.execution_options(**{WRITES: True}).begin():
+                if not always and self._is_fenced(conn):
+                    raise Fenced
                 return work(conn)
         except (DBAPIError, UnicodeEncodeError) as error:
             raise translated(error, self.path) from error
@@ -86,6 +104,17 @@ class Store:
             self._group.submit(work)
         else:
             self.apply(work)
+
+    def post(self, work: Callable[[Connection], T]) -> Future[T]:
+        """As `apply`, for who will not wait longer than it chooses; in a store that is not grouped it waits all the same."""
+        if self._group is not None:
+            return self._group.post(work)
+        done: Future[T] = Future()
+        try:
+            done.set_result(self.apply(work))
+        except NovaError as problem:
+            done.set_exception(problem)
+        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

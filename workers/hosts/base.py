@@ -117,6 +117,14 @@ class Host(Protocol):
         """What runs here and what happened since the last report, without asking for anything."""
         ...
 
+    def remember(self, starts: Mapping[str, Mapping[InstanceId, datetime]]) -> None:
+        """By worker, the last recorded starts of what was not this manager's until now."""
+        ...
+
+    def abandon(self) -> None:
+        """Nothing that runs here counts any more, because another manager took over: ends what it can, at once."""
+        ...
+
     def kill(self, instance: InstanceId) -> None:
         """Ends its run now. The instance leaves the report when its death is confirmed."""
         ...

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _KILLED = Outcome("interrupted", error="killed")
 _STOPPED = Outcome("interrupted", error="the manager stopped")
+_FENCED = Outcome("interrupted", error="another manager took over")
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
 _DEATH_S = 0.5  # a process group needs to die
 
@@ -104,6 +105,24 @@ class LocalHost:
                 slot.instance.kill(now)
                 self._schedule(slot, now)
                 self._condition.notify_all()
+
+    def remember(self, starts: Mapping[str, Mapping[InstanceId, datetime]]) -> None:
+        """By worker, the last recorded starts of what was not this manager's until now."""
+        with self._condition:
+            for instance in [one for one in self._starts if one.rpartition("#")[0] in starts]:
+                del self._starts[instance]
+            for found in starts.values():
+                self._starts.update(found)
+
+    def abandon(self) -> None:
+        """Nothing that runs here counts any more: kills commands, lets threads book nothing, records nothing."""
+        with self._condition:
+            self._stopping = self._closed = True
+            self._condition.notify_all()
+            runs = self._runs()
+        for run in runs:
+            run.kill(_FENCED)
+            run.gate.close("another manager took over", wait_s=0)
 
     def logs(self, instance: InstanceId, n: int) -> Sequence[str]:
         return self._services.logs.tail(instance.rpartition("#")[0], n, instance)
