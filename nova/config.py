@@ -152,6 +152,7 @@ class Settings(BaseSettings):
     worker_crash_cooldown: Pause = 300.0
     worker_auto_restart: Switch = True
     worker_department: Department = "all"
+    worker_max_hung: Count = 10
 
     stripe_api_key: Secret | None = None
     stripe_webhook_secret: Secret | None = None

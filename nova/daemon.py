@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from nova.clock import parse_duration
 from nova.deployment.notify import Notifier
 from nova.errors import NovaError
+from workers.image import Image, hold_signals, let_signals_in, reap
 
 if TYPE_CHECKING:
     from nova.bootstrap import Nova
     from workers.housekeeping import PeriodicTask
-    from workers.manager import ManagerSettings, WorkerManager
+    from workers.manager import ManagerSettings, Restart, WorkerManager
 
 log = logging.getLogger("nova.daemon")
 
@@ -50,12 +51,16 @@ def serve(
     *, department: str = "", autonomous_s: float | None = None, foreground: bool = False, ready_fd: int = -1
 ) -> int:
     """Runs a manager until it is signalled; the exit code. In the foreground it logs to standard error."""
+    image = Image.of_this_process()
+    reap()
     notifier = Notifier.from_environment(os.environ)
     report = _Readiness(ready_fd, notifier)
     os.umask(0o077)
     if notifier.listening:
         faulthandler.enable()  # the watchdog ends it by SIGABRT: then the journal shows where every thread stood
     nova: Nova | None = None
+    manager: WorkerManager | None = None
+    restart: Restart | None = None
     try:
         from nova.bootstrap import build
         from nova.config import ensure_home, load_settings
@@ -70,7 +75,7 @@ def serve(
         _raise_file_limit()
         _obey_signals(manager)
         with captured():
-            manager.run(report.ready, notifier)
+            restart = manager.run(report.ready, notifier)
     except NovaError as problem:
         log.error("manager_failed", extra={"action": "manager_failed", "error": problem.message})
         if not report.failed(problem):
@@ -82,9 +87,31 @@ def serve(
         return 1
     finally:
         if nova is not None:
-            nova.close()
+            _close(nova, restart)
         logging.shutdown()
-    return 0
+    return 0 if manager is None or restart is None else _again(image, manager, restart)
+
+
+def _close(nova: Nova, restart: Restart | None) -> None:
+    """One that was fenced has threads that must not go on a moment longer: only money that is gone is still written."""
+    if restart is not None and restart.fenced:
+        nova.ledger.close(1.0)
+    else:
+        nova.close()
+
+
+def _again(image: Image, manager: WorkerManager, restart: Restart) -> int:
+    """Does not return, unless it was asked to stop meanwhile or there is nothing to become."""
+    hold_signals()
+    code = 0
+    if not manager.asked_to_stop:
+        try:
+            image.again(restart.environ)
+        except OSError as problem:
+            print(f"nova: the manager could not start itself again: {problem.strerror}", file=sys.stderr)
+            code = 1
+    manager.stay()
+    return code
 
 
 def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> WorkerManager:
@@ -118,6 +145,7 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
         default_daily=Money.of(settings.max_daily_budget, settings.nova_currency),
         department=department,
         variables=variables,
+        max_hung=settings.worker_max_hung,
         crash_policy=CrashPolicy(
             max_crashes=settings.worker_max_crashes,
             cooldown=timedelta(seconds=settings.worker_crash_cooldown),
@@ -233,9 +261,14 @@ def _obey_signals(manager: WorkerManager) -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         manager.ask_to_stop()
 
+    def look(_number: int, _frame: FrameType | None) -> None:
+        manager.wake()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGCONT, look)  # it was stopped: another manager may have taken over meanwhile
+    let_signals_in()
 
 
 def _raise_file_limit() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from workers.lock import HANDED
+
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _REAP_S = 2.0
 _READY_FD = "--ready-fd"
@@ -50,6 +52,8 @@ def let_signals_in() -> None:
 
 def reap() -> None:
     """Looks after the children that an image before this one left dying; called before this one has any."""
+    if HANDED not in os.environ:
+        return
     until = time.monotonic() + _REAP_S
     while time.monotonic() < until:
         try:

@@ -16,7 +16,7 @@ from nova.errors import LockHeld, NovaError
 
 _PATIENCE_S = 0.2  # who looks whether a lock is held holds it for a moment
 _RETRY_S = 0.01
-_HANDED = "NOVA_LOCK_FD"  # DESCRIPTOR:PATH
+HANDED = "NOVA_LOCK_FD"  # DESCRIPTOR:PATH of the lock that the image before this one held
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class ProcessLock:
     def hand_over(self) -> dict[str, str]:
         """What to add to the environment of the program that this process is about to become, which holds it then."""
         os.set_inheritable(self._fd, True)
-        return {_HANDED: f"{self._fd}:{self.path}"}
+        return {HANDED: f"{self._fd}:{self.path}"}
 
     def _adopt(self) -> bool:
-        fd, _, path = os.environ.get(_HANDED, "").partition(":")
+        fd, _, path = os.environ.get(HANDED, "").partition(":")
         if path != str(self.path):
             return False
-        del os.environ[_HANDED]
+        del os.environ[HANDED]
         try:
             os.set_inheritable(int(fd), False)
             same = os.path.samestat(os.fstat(int(fd)), self.path.stat())

@@ -106,7 +106,7 @@ class Store:
             self.apply(work)
 
     def post(self, work: Callable[[Connection], T]) -> Future[T]:
-        """As `apply`, for who will not wait longer than it chooses; in a store that is not grouped it waits all the same."""
+        """As `apply`, for who will not wait for it without end; only a grouped store returns before it is written."""
         if self._group is not None:
             return self._group.post(work)
         done: Future[T] = Future()

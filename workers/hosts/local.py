@@ -55,6 +55,7 @@ class LocalHost:
         self._services = services
         self._clock = services.clock
         self._starts = dict(starts)
+        self._killed: dict[InstanceId, datetime] = {}  # their last starts: should they come back, they are new
         self._wake = wake
         self._backoff = backoff or Backoff()
         self._pool = ThreadPool("run")
@@ -112,7 +113,7 @@ class LocalHost:
             for instance in [one for one in self._starts if one.rpartition("#")[0] in starts]:
                 del self._starts[instance]
             for found in starts.values():
-                self._starts.update(found)
+                self._starts |= {one: at for one, at in found.items() if self._killed.get(one) != at}
 
     def abandon(self) -> None:
         """Nothing that runs here counts any more: kills commands, lets threads book nothing, records nothing."""
@@ -339,8 +340,8 @@ class LocalHost:
             return
         self._slots.pop(slot.spec.instance, None)
         self._agendas.drop(slot.spec.instance)
-        if slot.killed:
-            self._starts.pop(slot.spec.instance, None)  # should it come back, it is new
+        if slot.killed and (last := self._starts.pop(slot.spec.instance, None)) is not None:
+            self._killed[slot.spec.instance] = last
         if slot.cell.worker is not None:
             self._pool.submit(slot.cell.let_go)
         self._wake()

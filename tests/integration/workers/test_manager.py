@@ -399,14 +399,23 @@ def test_a_second_manager_is_refused_but_another_department_is_not(managed: Mana
     until(lambda: managed.runs("w"))
 
 
-def test_a_deployment_is_run_by_one_manager_at_a_time(managed: Managed, agent: Any) -> None:
+def test_a_deployment_is_run_by_one_manager_at_a_time_and_handed_over_at_once_by_one_that_stops(
+    managed: Managed, agent: Any
+) -> None:
     agent("w", lambda ctx: None)
-    managed.deploy("w")
+    managed.deploy("w", every_s=0.05)
     everything = managed.start()
     until(lambda: managed.runs("w"))
-    with pytest.raises(LockHeld, match="department d"):
-        managed.manager(department="d").run()
+    standby = managed.start(department="d")
+    until(lambda: len(managed.runs("w")) > 3)
     assert managed.ledger.instances.all()[0].manager == everything.id
+    assert managed.ledger.leases.all()["w"].manager == everything.id
+    everything.ask_to_stop()
+    until(lambda: managed.ledger.leases.all()["w"].manager == standby.id, seconds=4)
+    until(lambda: managed.instances("w") and managed.ledger.instances.all()[0].manager == standby.id)
+    assert managed.ledger.leases.all()["w"].token == 2
+    ends = sorted((run.started_at, run.ended_at) for run in managed.runs("w"))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(ends))
 
 
 def test_what_a_dead_manager_left_is_put_in_order_before_anything_starts(managed: Managed, agent: Any) -> None:
@@ -447,7 +456,8 @@ def test_stopping_leaves_nothing_running_and_says_so(managed: Managed, agent: An
 def test_a_damaged_fleet_file_stops_nothing_that_runs(
     managed: Managed, agent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.manager._LEASE_S", 0.6)
+    monkeypatch.setattr("workers.heartbeat.RUN_LEASE_S", 0.6)
+    monkeypatch.setattr("workers.heartbeat.BEAT_S", 0.2)
     agent("w", lambda ctx: None)
     managed.deploy("w", every_s=0.05)
     managed.start()

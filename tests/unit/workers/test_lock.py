@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nova.errors import LockHeld
-from workers.lock import DepartmentLeases, ManagerInfo, ManagerLock, is_held, managers
+from workers.lock import ManagerInfo, ManagerLock, is_held, managers
 
 HOLDER = """
 import sys, pathlib
@@ -60,17 +60,6 @@ def test_the_lock_dies_with_its_process_and_the_next_learns_of_it(tmp_path: Path
     left = ManagerLock(tmp_path).acquire()
     assert left is not None
     assert left.id == "m-dead"
-
-
-def test_a_department_is_run_by_one_manager_at_a_time(tmp_path: Path) -> None:
-    first, second = DepartmentLeases(tmp_path), DepartmentLeases(tmp_path)
-    assert first.hold("sales")
-    assert first.hold("sales")
-    assert not second.hold("sales")
-    assert second.hold("support")
-    first.release()
-    assert second.hold("sales")
-    second.release()
 
 
 def test_the_grace_is_what_the_one_who_stops_it_says(tmp_path: Path) -> None:
