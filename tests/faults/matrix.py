@@ -85,6 +85,34 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "test_a_day_has_one_budget_however_often_it_comes",
         ),
     ),
+    "test_processes.py": (
+        Row(
+            "`kill -9` of a worker's process, of the warden that guards it, of the fork server",
+            "all that the worker had started goes with it, what left its group too; its run has crashed; "
+            "the next one begins; other workers do not notice",
+            "the processes of each family, the next family, zombies; nothing below the manager lives after its stop",
+            "test_whoever_is_killed_takes_the_whole_family_along_and_is_replaced",
+        ),
+        Row(
+            "`kill -9` of a manager with processes under it",
+            "none of them outlives it, nor what they had started",
+            "everything that descended from it; the same after an orderly stop of the next one",
+            "test_a_stopped_or_killed_manager_leaves_no_process_behind",
+        ),
+        Row(
+            "a worker out of memory, a fork bomb, out of descriptors, in an endless loop, within declared limits",
+            "its run ends and says which limit it met; nobody else is hurt",
+            "the words of each error, the bomb's processes, the pace of another worker",
+            "test_limits_end_what_takes_too_much_and_nobody_else",
+        ),
+        Row(
+            "a worker closes its channel, writes half a message, garbage, calls there are not, a message without end, "
+            "or one in another's name",
+            "its run fails, its process is ended, and nothing is booked, for others neither",
+            "how each run ended, what was booked",
+            "test_a_worker_that_breaks_the_talk_with_its_manager_fails_alone_and_books_for_nobody_else",
+        ),
+    ),
     "test_unruly_workers.py": (
         Row(
             "a worker ignores TERM at its timeout",
@@ -128,7 +156,8 @@ _TITLES = {
     "test_manager_death.py": "The manager is killed",
     "test_disk.py": "The disk and the ledger",
     "test_clock.py": "The clock",
-    "test_unruly_workers.py": "Workers that misbehave",
+    "test_processes.py": "Workers in processes of their own",
+    "test_unruly_workers.py": "Workers that misbehave, commands and processes",
 }
 
 

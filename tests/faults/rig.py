@@ -150,6 +150,16 @@ class Rig:
         before = self.succeeded("bystander")
         until(lambda: self.succeeded("bystander") >= before + times, "the others go on")
 
+    def paced(self, every_s: float, *workers: str) -> None:
+        """Runs of each of them begin as often as declared: neither a standstill nor a flood, on a busy machine too."""
+        began = time.monotonic()
+        before = {worker: self.succeeded(worker) for worker in workers}
+        threading.Event().wait(4 * every_s)
+        until(lambda: all(self.succeeded(one) >= count + 2 for one, count in before.items()), "they run on", 15)
+        most = (time.monotonic() - began) / every_s + 2
+        counts = {worker: self.succeeded(worker) - count for worker, count in before.items()}
+        assert all(count <= most for count in counts.values()), f"{counts} instead of at most {most:.0f}"
+
     def succeeded(self, worker: str) -> int:
         totals = self.ledger.runs.totals().get(worker)
         return totals.succeeded if totals else 0
@@ -201,8 +211,10 @@ def below(pid: int) -> list[psutil.Process]:
         return []
 
 
-def zombies(pid: int) -> list[int]:
-    return [child.pid for child in below(pid) if _is_zombie(child)]
+def reaped(pid: int) -> None:
+    """Nothing that descends from it stays a zombie; one that has just ended is one for a moment."""
+    known = {child.pid for child in below(pid) if _is_zombie(child)}
+    until(lambda: not [child for child in below(pid) if child.pid in known and _is_zombie(child)], "it is reaped", 5)
 
 
 def _is_zombie(process: psutil.Process) -> bool:

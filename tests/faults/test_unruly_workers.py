@@ -4,46 +4,69 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 
 import psutil
 
-from .rig import Rig, lives, until, usd, zombies
+from .rig import Rig, lives, reaped, until, usd
 
 MEGABYTE = 1_000_000
 
 
 def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -> None:
-    rig.shell(
-        "deaf", "trap '' TERM; echo $$ >> deaf; sleep 1000 & echo $! >> deaf; while :; do wait; done", timeout_s=0.5
-    )
+    deaf = "trap '' TERM; echo $$ >> deaf; sleep 1000 & echo $! >> deaf; while :; do wait; done"
+    rig.shell("deaf", deaf, timeout_s=0.5)
+    stubborn = """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tell("stubborn")
+        if os.fork() == 0:
+            tell("stubborn")
+        while True:
+            time.sleep(0.1)"""
+    rig.python("stubborn", stubborn, runtime="process", timeout_s=0.5)
     rig.bystander()
     manager = rig.start()
-    run = rig.ended("deaf")
-    assert [pid for pid in rig.pids("deaf", 2) if lives(pid)] == []
-    assert (run.status, run.crash) == ("failed", True)
-    assert "timed out after 0.5 s" in (run.error or "")
+    for name in ("deaf", "stubborn"):
+        run = rig.ended(name)
+        assert not any(map(lives, rig.pids(name, 2)))
+        assert (run.status, run.crash) == ("failed", True)
+        assert "timed out after 0.5 s" in (run.error or "")
     rig.still_works()
-    assert zombies(manager) == []
+    reaped(manager)
     assert rig.stop() == ()
     rig.check()
 
 
+NAPPING = """
+tell("napping-process")
+ctx.spend("0.10", "step")
+while not (HOME / "wake").exists():
+    time.sleep(0.02)
+"""
+
+
 def test_a_frozen_worker_is_killed_at_its_timeout_and_a_woken_one_goes_on(rig: Rig) -> None:
-    rig.shell("frozen", "echo $$ >> frozen; sleep 1000", timeout_s=1.0)
-    rig.shell("napping", 'echo $$ >> napping; echo \'{"nova":"spend","amount":"0.10"}\'; sleep 0.1; exit 0')
+    rig.shell("frozen", "echo $$ >> frozen; sleep 1000", timeout_s=2.0)
+    rig.python("frozen-process", 'tell("frozen-process"); time.sleep(1000)', runtime="process", timeout_s=2.0)
+    rig.shell("napping", 'echo $$ >> napping; echo \'{"nova":"spend","amount":"0.10"}\'; sleep 0.3; exit 0')
+    rig.python("napping-process", NAPPING, runtime="process")
     rig.start()
-    frozen, napping = rig.pids("frozen")[0], rig.pids("napping")[0]
-    for pid in (frozen, napping):
-        os.kill(pid, signal.SIGSTOP)
-    threading.Event().wait(0.5)
-    os.kill(napping, signal.SIGCONT)
-    assert rig.ended("napping").status == "succeeded"
-    run = rig.ended("frozen")
-    assert not lives(frozen)
-    assert "timed out" in (run.error or "")
+    frozen, napping = ("frozen", "frozen-process"), ("napping", "napping-process")
+    pids: dict[str, int] = {}
+    while missing := [name for name in (*frozen, *napping) if name not in pids]:  # a frozen one's time runs already
+        for name in missing:
+            if told := rig.lines(name):
+                pids[name] = int(told[0])
+                os.kill(pids[name], signal.SIGSTOP)
+    (rig.home / "wake").touch()
+    for name in napping:
+        os.kill(pids[name], signal.SIGCONT)
+        assert rig.ended(name).status == "succeeded"
+    for name in frozen:
+        run = rig.ended(name)
+        assert not lives(pids[name])
+        assert "timed out" in (run.error or "")
     assert rig.stop() == ()
-    assert rig.booked("napping", "cost") == usd("0.10")
+    assert [rig.booked(name, "cost") for name in napping] == [usd("0.10"), usd("0.10")]
     rig.check()
 
 
@@ -56,7 +79,7 @@ def test_a_killed_worker_is_told_so_and_replaced(rig: Rig) -> None:
     assert (run.status, run.crash) == ("failed", True)
     assert "killed by signal 9" in (run.error or "")
     assert lives(rig.pids("victim", 2)[1])
-    assert zombies(manager) == []
+    reaped(manager)
     assert rig.stop() == ()
     rig.check()
 
@@ -79,28 +102,32 @@ def test_a_worker_that_closes_its_pipe_can_still_end_and_earns_nothing_unheard(r
 
 def test_a_flood_of_output_is_bounded_and_holds_nobody_up(rig: Rig) -> None:
     rig.shell("loud", "yes 'one hundred megabytes each second' | head -c 100000000; exit 0")
+    rig.python("loud-process", 'for _ in range(200): print("x" * 59_999)', runtime="process")
     rig.bystander()
     manager = rig.start()
     before = psutil.Process(manager).memory_info().rss
     rig.still_works()
-    assert rig.ended("loud", seconds=40).status == "succeeded"
+    for name in ("loud", "loud-process"):
+        assert rig.ended(name, seconds=40).status == "succeeded"
     assert psutil.Process(manager).memory_info().rss - before < 60 * MEGABYTE
     assert rig.stop() == ()
-    logs = rig.settings.logs_dir / "workers"
-    assert sum(path.stat().st_size for path in logs.glob("loud*")) < 33 * MEGABYTE
+    for name in ("loud", "loud-process"):
+        logs = (rig.settings.logs_dir / "workers").glob(f"{name}.*")
+        assert sum(path.stat().st_size for path in logs) < 33 * MEGABYTE
     rig.check()
 
 
 def test_a_worker_that_ends_at_once_for_ever_is_run_no_more_often_than_declared(rig: Rig) -> None:
     rig.shell("hasty", "exit 0", every_s=0.4)
     rig.shell("broken", "exit 1", every_s=0.01)
+    rig.python("abrupt", "os._exit(0)", runtime="process", every_s=0.01)
     manager = rig.start(WORKER_MAX_CRASHES="2")
-    until(lambda: rig.state("broken") == "cooling_down", "two crashes are enough")
-    began = len(rig.runs("broken"))
-    used, before = sum(psutil.Process(manager).cpu_times()[:2]), rig.succeeded("hasty")
-    threading.Event().wait(2.0)
-    assert 3 <= rig.succeeded("hasty") - before <= 6
-    assert sum(psutil.Process(manager).cpu_times()[:2]) - used < 1.0
-    assert len(rig.runs("broken")) == began == 2
+    for name in ("broken", "abrupt"):
+        until(lambda name=name: rig.state(name) == "cooling_down", "two crashes are enough")
+    assert "exit code 0" in (rig.ended("abrupt").error or "")
+    used = sum(psutil.Process(manager).cpu_times()[:2])
+    rig.paced(0.4, "hasty")
+    assert sum(psutil.Process(manager).cpu_times()[:2]) - used < 0.8
+    assert len(rig.runs("broken")) == len(rig.runs("abrupt")) == 2
     assert rig.stop() == ()
     rig.check()
