@@ -94,6 +94,33 @@ class Watcher(Protocol):
     def stopping(self) -> None: ...
 
 
+def services_of(
+    manager: str,
+    ledger: Ledger,
+    settings: ManagerSettings,
+    clock: Clock,
+    platforms: Any,
+    leash: Leash,
+    logs: WorkerLogs,
+    nursery: Nursery,
+    keepalive: Keepalive,
+) -> Services:
+    """What the runs share of the manager that has this id."""
+    return Services(
+        manager=manager,
+        ledger=ledger,
+        clock=clock,
+        logs=logs,
+        leash=leash,
+        home=str(settings.home),
+        agents=settings.agents,
+        platforms=platforms,
+        nursery=nursery,
+        variables=settings.variables,
+        was_silent=keepalive.was_silent,
+    )
+
+
 class WorkerManager:
     """One process's manager. `run` returns when it was asked to stop, and everything of it has ended; or, with a
     Restart, when it must begin anew in a fresh image of its process, which ends the threads it cannot end.
@@ -259,18 +286,8 @@ class WorkerManager:
         return f"deployments: {declared}, instances to run: {len(self._want)}"
 
     def _host(self, leash: Leash, logs: WorkerLogs, nursery: Nursery, keepalive: Keepalive) -> LocalHost:
-        services = Services(
-            manager=self.id,
-            ledger=self._ledger,
-            clock=self._clock,
-            logs=logs,
-            leash=leash,
-            home=str(self._settings.home),
-            agents=self._settings.agents,
-            platforms=self._platforms,
-            nursery=nursery,
-            variables=self._settings.variables,
-            was_silent=keepalive.was_silent,
+        services = services_of(
+            self.id, self._ledger, self._settings, self._clock, self._platforms, leash, logs, nursery, keepalive
         )
         return LocalHost(services, starts={}, wake=self.wake, backoff=self._settings.backoff)
 

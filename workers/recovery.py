@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
     from nova.ledger.runs import Recovered
 
+FOREGROUND = "f-"  # begins the id of who runs something in a terminal
 _SLACK = timedelta(seconds=5)
 
 
@@ -42,6 +43,16 @@ def recover(ledger: Ledger, by: str, left: ManagerInfo | None, run_dir: Path) ->
             ledger.leases.fence(manager, by, "it was found dead")
             ledger.leases.free(manager)
     return Recovery(left if left is not None and not left.restarting else None, found, killed)
+
+
+def recover_foreground(ledger: Ledger, by: str) -> None:
+    """Puts in order what died in somebody's terminal on this machine. A manager does it too, where one runs."""
+    host = socket.gethostname()
+    for record in ledger.instances.managers.all():
+        over = record.stopped_at is not None or record.fenced_by is not None
+        if record.id.startswith(FOREGROUND) and not over and record.host == host and not _lives(record):
+            end_strays({record.id})
+            ledger.leases.fence(record.id, by, "its process is gone")
 
 
 def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:

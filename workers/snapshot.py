@@ -18,7 +18,7 @@ def declared(deployments: Iterable[Deployment], limits: LimitsOf, eager: Collect
     itself. `eager` need not wait for their next time.
     """
     return {
-        f"{one.name}#{index}": _spec(one, index, limits(one), Intent.RUN, due_now=one.name in eager)
+        f"{one.name}#{index}": Spec.of(one, index, limits(one), due_now=one.name in eager)
         for one in deployments
         if one.state == "active"
         for index in range(1, one.replicas + 1)
@@ -37,7 +37,7 @@ def surplus(
     for instance, seen in states.items():
         one = deployments.get(seen.worker) if instance not in declared and instance not in ending else None
         if one is not None and one.state == "active":
-            found[instance] = _spec(one, int(instance.rpartition("#")[2]), limits(one), Intent.END, due_now=False)
+            found[instance] = Spec.of(one, int(instance.rpartition("#")[2]), limits(one), intent=Intent.END)
     return found
 
 
@@ -52,27 +52,3 @@ def doomed(
         known = before.get(instance)
         if one is None or one.state == "killed" or (known is not None and known.born != one.created_at):
             yield instance
-
-
-def _spec(one: Deployment, index: int, limits: tuple[Limit, ...], intent: Intent, *, due_now: bool) -> Spec:
-    return Spec(
-        worker=one.name,
-        department=one.department,
-        agent=one.agent,
-        runtime=one.runtime,
-        index=index,
-        replicas=one.replicas,
-        every_s=one.every_s,
-        timeout_s=one.timeout_s,
-        config=one.config,
-        limits=limits,
-        generation=one.generation,
-        intent=intent,
-        due_now=due_now,
-        born=one.created_at,
-        schedule=one.schedule,
-        since=one.scheduled_at or one.created_at,
-        resources=one.resources,
-        secrets=one.secrets,
-        env=one.env,
-    )

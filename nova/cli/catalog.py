@@ -36,6 +36,7 @@ _WORKERS = {
     "stop": Command("manager:stop", "Stop the manager; what is deployed stays declared."),
     "restart": Command("manager:restart", "Stop the manager and start it again."),
     "status": Command("watch:status", "Show every deployment: its state, its runs and what it earns."),
+    "run": Command("run:run", "Run a deployment once, now, in this terminal."),
     "scale": Command("workers:scale", "Set how many replicas of a deployment run."),
     "pause": Command("workers:pause", "Start no new run; a running one ends by itself."),
     "resume": Command("workers:resume", "Let a paused, cooling or parked deployment run again."),

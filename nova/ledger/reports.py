@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from nova.clock import HOUR_US, from_us, to_us
 from nova.ledger.facts import REVENUE_SIGNS
@@ -132,6 +132,17 @@ class Reports:
     def days(self, since: datetime | None = None, until: datetime | None = None) -> list[Row]:
         """By local day, in order; a day without entries has no row."""
         return list(self.report("day", since, until).rows)
+
+    def of_run(self, run: str, since: datetime) -> tuple[Money, Money]:
+        """What a run that began at `since` has cost and earned so far, as far as it is booked and converted."""
+        query = text("""
+            SELECT sum(CASE side WHEN 'cost' THEN booked_micros END),
+                   sum(CASE side WHEN 'revenue' THEN booked_micros END)
+            FROM entries WHERE at_us >= :since AND run = :run
+        """)
+        with self._store.read() as conn:
+            cost, revenue = conn.execute(query, {"since": to_us(since), "run": run}).one()
+        return Money(cost or 0, self._store.currency), Money(revenue or 0, self._store.currency)
 
     def unconverted(self) -> list[Unconverted]:
         """What waits for a rate, by worker and currency."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from nova.fleet.documents import Deployment
 from nova.fleet.terms import Resources, Schedule
 from nova.ledger.limits import Breach, Limit
 from nova.money import Money
@@ -21,8 +22,8 @@ class Spec:
     """One instance as it is wanted. A changed spec serves from the next run on; `limits` also during the current one.
 
     Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
-    deployment was: the same name may be declared anew. `since` is when its schedule was.
-    deployment was: the same name may be declared anew. `secrets` and `env` are names of variables.
+    deployment was: the same name may be declared anew. `since` is when its schedule was. `secrets` and `env` are names
+    of variables. What a person runs in the `foreground` is no replica: it is the instance NAME#0.
     """
 
     worker: str
@@ -44,10 +45,23 @@ class Spec:
     resources: Resources = Resources()
     secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    foreground: bool = False
+
+    @classmethod
+    def of(cls, one: Deployment, index: int, limits: tuple[Limit, ...], **other: Any) -> Spec:
+        """What is declared of it; `other` are fields that differ from that."""
+        declared: dict[str, Any] = {
+            "worker": one.name, "department": one.department, "agent": one.agent, "runtime": one.runtime,
+            "index": index, "replicas": one.replicas, "every_s": one.every_s, "timeout_s": one.timeout_s,
+            "config": one.config, "limits": limits, "generation": one.generation, "born": one.created_at,
+            "schedule": one.schedule, "since": one.scheduled_at or one.created_at, "resources": one.resources,
+            "secrets": one.secrets, "env": one.env,
+        }  # fmt: skip
+        return cls(**{**declared, **other})
 
     @property
     def instance(self) -> InstanceId:
-        return f"{self.worker}#{self.index}"
+        return f"{self.worker}#{0 if self.foreground else self.index}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""One run in the terminal of whoever asks for it, beside what a manager runs: the same host, budgets, state and log."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nova.clock import Clock
+from nova.errors import LockHeld, NotFound, Refused
+from nova.fleet.documents import Deployment, FleetSnapshot
+from nova.fleet.terms import Schedule
+from nova.ledger.instances import ManagerRecord
+from nova.ledger.limits import Limit
+from workers.enforcer import AlertSink, Enforcer
+from workers.hosts.base import BudgetHit, InstanceId, RunEnded, Spec
+from workers.hosts.keepalive import Keepalive
+from workers.hosts.leash_client import Leash
+from workers.hosts.local import LocalHost
+from workers.hosts.nursery_client import Nursery
+from workers.instance import Backoff
+from workers.lock import ProcessLock
+from workers.logfile import WorkerLogs
+from workers.manager import ManagerSettings, services_of
+from workers.recovery import FOREGROUND, recover_foreground
+from workers.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from nova.fleet.fleet import Fleet
+    from nova.ledger.ledger import Ledger
+
+Show = Callable[[Sequence[str]], None]
+
+_LOOK_S = 0.25
+_LEASE_S = 30.0
+
+
+class ForegroundRun:
+    """One run of a deployment, as `NAME#0`, whatever its schedule and state are. `show` is given what it prints.
+
+    It is a manager of its own in the ledger, so that one that is killed is recovered like any other.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ledger: Ledger,
+        settings: ManagerSettings,
+        clock: Clock,
+        show: Show,
+        *,
+        alerts: AlertSink | None = None,
+        platforms: Any = None,
+    ) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._show = show
+        self._platforms = platforms
+        self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
+        self._wakeup = Wakeup()
+        self._stop_asked = 0
+        self.id = f"{FOREGROUND}{secrets.token_hex(6)}"
+        self.refused = False  # whether a budget ended it
+
+    def ask_to_stop(self) -> None:
+        """Safe in a signal handler. Asked twice, it does not wait for the run."""
+        self._stop_asked += 1
+        self._wakeup.set()
+
+    def run(self, name: str) -> RunEnded:
+        """Returns when it has ended. Raises NotFound, Refused for what was killed, LockHeld while another one runs."""
+        snapshot = self._fleet.snapshot()
+        one = self._fleet.get(name)
+        if one.state == "killed":
+            raise Refused(f"{name} was killed", hint="deploy it again with --revive")
+        recover_foreground(self._ledger, self.id)
+        lock = ProcessLock(self._settings.run_dir / f"run-{name}.lock")
+        if not lock.acquire():
+            raise LockHeld(f"{name} is being run in the foreground already", hint="try again when that has ended")
+        try:
+            return self._registered(one, snapshot)
+        finally:
+            lock.release()
+            self._wakeup.close()
+
+    def _registered(self, one: Deployment, snapshot: FleetSnapshot) -> RunEnded:
+        now, managers = self._clock.now(), self._ledger.instances.managers
+        managers.register(ManagerRecord(self.id, os.getpid(), socket.gethostname(), one.department, now, now))
+        self._ledger.store.guard(self.id)
+        leash = Leash(self.id)
+        nursery = Nursery(self.id, leash)
+        keepalive = Keepalive([leash.beat, nursery.beat])
+        logs = _ShownLogs(self._settings.logs_dir / "workers", self._clock, self._show)
+        services = services_of(
+            self.id, self._ledger, self._settings, self._clock, self._platforms, leash, logs, nursery, keepalive
+        )
+        host = LocalHost(services, starts={}, wake=self._wakeup.set, backoff=Backoff(_LEASE_S * 1000, _LEASE_S * 1000))
+        try:
+            keepalive.start()
+            return self._watched(host, self._spec(one, snapshot))
+        finally:
+            nursery.close()
+            keepalive.stop()
+            leash.close()
+            logs.close()
+            managers.stopped(self.id, self._clock.now())
+            self._ledger.store.unguard(self.id)
+
+    def _spec(self, one: Deployment, snapshot: FleetSnapshot) -> Spec:
+        declared = snapshot.limits_for(one, self._settings.default_daily)
+        return Spec.of(
+            one,
+            1,
+            tuple(Limit(limit.scope, limit.per, limit.amount) for limit in declared),
+            foreground=True,
+            replicas=1,
+            schedule=Schedule(once=True),
+            since=self._clock.now(),
+        )
+
+    def _watched(self, host: LocalHost, spec: Spec) -> RunEnded:
+        want = {spec.instance: spec}
+        ended: RunEnded | None = None
+        version = self._fleet.token()
+        try:
+            while ended is None and not self._stop_asked:
+                ended = self._facts(host.sync(want, _LEASE_S).facts)
+                if ended is None:
+                    self._wakeup.wait(_LOOK_S)
+                if self._fleet.token() != version:
+                    version = self._fleet.token()
+                    self._heed(host, spec)
+        finally:
+            host.stop(self._settings.grace_s, lambda: self._stop_asked > 1)
+        ended = ended or self._facts(host.report().facts)
+        if ended is None:
+            raise NotFound(f"{spec.worker} was stopped before its run began")
+        return ended
+
+    def _heed(self, host: LocalHost, spec: Spec) -> None:
+        """A kill is for this run too."""
+        one = self._fleet.snapshot().deployments.get(spec.worker)
+        if one is None or one.state == "killed":
+            host.kill(spec.instance)
+
+    def _facts(self, facts: Sequence[object]) -> RunEnded | None:
+        """What hits a budget is enforced as ever."""
+        ended = None
+        for fact in facts:
+            if isinstance(fact, RunEnded):
+                ended = fact
+            elif isinstance(fact, BudgetHit):
+                self.refused = self.refused or fact.kind == "refused"
+                self._enforcer.budget_hit(fact, self._fleet.snapshot())
+        return ended
+
+
+class _ShownLogs(WorkerLogs):
+    def __init__(self, directory: Any, clock: Clock, show: Show) -> None:
+        super().__init__(directory, clock)
+        self._show = show
+
+    def write(self, worker: str, instance: InstanceId, lines: Any) -> None:
+        told = list(lines)
+        self._show(told)
+        super().write(worker, instance, told)
