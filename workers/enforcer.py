@@ -13,8 +13,10 @@ from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.decisions import DecisionRecord
 from nova.ledger.limits import TOTAL, Breach, Limit
 from nova.money import Money
+from workers.breakers import Breakers, first_line
 from workers.enforcement import CRASH_WINDOW, CrashPolicy, CrashWindow, Verdict, replayed
 from workers.hosts.base import BudgetHit, RunEnded
+from workers.normals import Normals
 from workers.totals import lacking, stopped_by_total, totals_of
 
 if TYPE_CHECKING:
@@ -48,10 +50,14 @@ class Enforcer:
         self._windows: dict[str, CrashWindow] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._known: dict[str, tuple[str, int]] = {}
+        self.normals = Normals(ledger, clock)
+        self.breakers = Breakers(fleet, ledger, clock, self._record, self._alert)
         self.eager: set[str] = set()  # whose cooldown has just ended: it was the wait for their next run
 
     def watch(self, snapshot: FleetSnapshot) -> None:
         """Crashes are forgotten when a deployment is declared anew, or leaves a state a person had to end."""
+        self.normals.watch(snapshot)
+        self.breakers.watch(snapshot)
         for name, deployment in snapshot.deployments.items():
             state, generation = self._known.get(name, (deployment.state, deployment.generation))
             fresh = generation != deployment.generation or (
@@ -69,6 +75,8 @@ class Enforcer:
         for worker in workers:
             self._began[worker] = self._clock.now()
             self._windows.pop(worker, None)
+            self.breakers.forget(worker)
+            self.normals.forget(worker)
 
     def run_ended(self, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
         if not fact.crash:
@@ -185,7 +193,7 @@ class Enforcer:
     def _park(self, one: Deployment, fact: RunEnded) -> bool:
         self._fleet.park(one.name)
         why = "it crashed again after its cooldown" if self._crash_policy.auto_restart else "it crashed"
-        reason = f"{why}: {_first_line(fact.error)}"
+        reason = f"{why}: {first_line(fact.error)}"
         self._record(one, "pause", "crash_parked", reason, {"error": fact.error})
         self._alert(
             "parked", f"{one.name} is parked", f"{reason}\nStart it again with `nova workers resume {one.name}`."
@@ -206,7 +214,7 @@ class Enforcer:
     def _cool_down(self, one: Deployment, fact: RunEnded) -> bool:
         until = self._clock.now() + self._crash_policy.cooldown
         self._fleet.cool_down(one.name, until)
-        reason = f"{self._crash_policy.max_crashes} crashes within ten minutes: {_first_line(fact.error)}"
+        reason = f"{self._crash_policy.max_crashes} crashes within ten minutes: {first_line(fact.error)}"
         self._record(one, "pause", "crash_cooldown", reason, {"until": iso(until), "error": fact.error})
         self._alert("cooling_down", f"{one.name} is cooling down", f"{reason}\nIt is tried again at {iso(until)}.")
         return True
@@ -279,8 +287,3 @@ def _told(breach: Breach) -> str:
     span = {"run": "in one run", "day": "today", "month": "this month", TOTAL: "in total"}[limit.per]
     held = f" and {breach.reserved} reserved" if breach.reserved else ""
     return f"{limit.scope} has {breach.spent}{held} of {limit.amount} {limit.amount.currency} spent {span}"
-
-
-def _first_line(error: str | None) -> str:
-    lines = (error or "").strip().splitlines()
-    return lines[0][:300] if lines else "no reason told"

@@ -25,6 +25,11 @@ class Gate:
     def closed(self) -> bool:
         return self._closed is not None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is inside."""
+        return self._inside > 0
+
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Raises LateRun when it is closed."""

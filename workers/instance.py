@@ -96,6 +96,7 @@ class Instance:
         self._held = False  # a thread is executing, or has been ordered to
         self._asked = False
         self._killed = False
+        self.silent = False  # the run is being ended because it gave no sign of life
         self._end_at = inf  # when the run's time is over
         self._kill_at = inf  # when a terminated process group is killed
         self._give_up_at = inf  # when a terminated run is declared hung
@@ -126,7 +127,7 @@ class Instance:
 
     def ended(self, now: float, *, crash: bool) -> None:
         """The thread is free again. A crash is retried after the backoff, whatever `every` is."""
-        self._held = self._asked = self._killed = False
+        self._held = self._asked = self._killed = self.silent = False
         self._end_at = self._kill_at = self._give_up_at = inf
         self._crashes = self._crashes + 1 if crash else 0
         self._retry_at = now + self._backoff.delay(self._crashes) if crash else None
@@ -138,9 +139,16 @@ class Instance:
         self._killed = self._held
         self._end_at = min(self._end_at, now)
 
-    def step(self, now: float, *, killable: bool = False) -> tuple[Order, float]:
-        """The order of this moment and when to step again. `killable`: the run is in a process group of its own."""
-        return self._step_held(now, killable) if self._held else self._step_free(now)
+    def cut(self, at: float) -> None:
+        """The run's time is over at `at`, if not before."""
+        self._end_at = min(self._end_at, at)
+
+    def step(self, now: float, *, killable: bool = False, silent_at: float = inf) -> tuple[Order, float]:
+        """The order of this moment and when to step again. `killable`: the run is in a process group of its own.
+
+        From `silent_at` on it is without a sign of life for too long, unless it gives one before.
+        """
+        return self._step_held(now, killable, silent_at) if self._held else self._step_free(now)
 
     def _step_free(self, now: float) -> tuple[Order, float]:
         if self.intent is not Intent.RUN or self.fulfilled:
@@ -162,7 +170,7 @@ class Instance:
         regular = self._last_start + self.every_s
         return regular if self.agenda is None else self.agenda.due(now, regular)
 
-    def _step_held(self, now: float, killable: bool) -> tuple[Order, float]:
+    def _step_held(self, now: float, killable: bool, silent_at: float) -> tuple[Order, float]:
         if self.state is State.HUNG:
             return Order.NONE, inf
         if now >= self._give_up_at:
@@ -173,17 +181,19 @@ class Instance:
             return Order.KILL, self._give_up_at
         if self._give_up_at < inf:
             return Order.NONE, min(self._kill_at, self._give_up_at)
-        if now >= self._end_at:
+        end_at = min(self._end_at, silent_at)
+        if now >= end_at:
+            self.silent = now < self._end_at
             return self._time_is_over(now, killable)
         if self.intent is Intent.END and not self._asked:
             self._asked = True
             self.state = State.STOPPING
-            return Order.ASK, self._end_at
+            return Order.ASK, end_at
         if self.intent is not Intent.RUN:
             self.state = State.STOPPING
         elif self.state is State.STOPPING and not self._asked:
             self.state = State.RUNNING
-        return Order.NONE, self._end_at
+        return Order.NONE, end_at
 
     def _time_is_over(self, now: float, killable: bool) -> tuple[Order, float]:
         if self.intent is not Intent.RUN:

@@ -25,7 +25,7 @@ from workers.chronicle import Chronicle
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
 from workers.heartbeat import Heartbeat
-from workers.hosts.base import BudgetHit, Fact, InstanceId, Report, RunEnded, Spec
+from workers.hosts.base import BudgetHit, Fact, InstanceId, Overspent, Report, RunEnded, Spec
 from workers.hosts.keepalive import Keepalive
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
@@ -48,6 +48,7 @@ from workers.worker_monitor import ManagerMonitor
 if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
+    from workers.normals import Normals
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def services_of(
     logs: WorkerLogs,
     nursery: Nursery,
     keepalive: Keepalive,
+    normals: Normals | None = None,
 ) -> Services:
     """What the runs share of the manager that has this id."""
     return Services(
@@ -118,6 +120,7 @@ def services_of(
         nursery=nursery,
         variables=settings.variables,
         was_silent=keepalive.was_silent,
+        normals=normals,
     )
 
 
@@ -156,7 +159,9 @@ class WorkerManager:
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
         self._chronicle = Chronicle(ledger, clock)
         self._observer = Observer(ledger, self.id, clock)
-        self._planner = Planner(settings.department, self._limits_of, self._enforcer.eager)
+        self._planner = Planner(
+            settings.department, self._limits_of, self._enforcer.eager, self._enforcer.breakers.probes
+        )
         self._snapshot: FleetSnapshot | None = None
         self._want: dict[InstanceId, Spec] = {}
         self._applied: Applied | None = None
@@ -287,7 +292,16 @@ class WorkerManager:
 
     def _host(self, leash: Leash, logs: WorkerLogs, nursery: Nursery, keepalive: Keepalive) -> LocalHost:
         services = services_of(
-            self.id, self._ledger, self._settings, self._clock, self._platforms, leash, logs, nursery, keepalive
+            self.id,
+            self._ledger,
+            self._settings,
+            self._clock,
+            self._platforms,
+            leash,
+            logs,
+            nursery,
+            keepalive,
+            self._enforcer.normals,
         )
         return LocalHost(services, starts={}, wake=self.wake, backoff=self._settings.backoff)
 
@@ -347,7 +361,7 @@ class WorkerManager:
         self._acknowledge(plan)
         self._observe(host, report)
         self._chronicle.note(snapshot)
-        if self._enforce(snapshot) or self._facts:
+        if self._enforce(snapshot, report) or self._facts:
             self._wakeup.set()  # the next turn carries it out
 
     def _load(self) -> FleetSnapshot:
@@ -414,9 +428,10 @@ class WorkerManager:
                 log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
         return report
 
-    def _enforce(self, snapshot: FleetSnapshot) -> bool:
+    def _enforce(self, snapshot: FleetSnapshot, report: Report) -> bool:
         """Whether it changed the fleet."""
         changed = self._enforcer.timers(snapshot, self._planner.mine)
+        changed = self._enforcer.breakers.turn(snapshot, self._planner.mine, report.states) or changed
         now = self._clock.monotonic()
         if now - self._budgets_checked >= _BUDGET_CHECK_S:
             self._budgets_checked = now
@@ -436,7 +451,10 @@ class WorkerManager:
     def _deal_with(self, fact: Fact, snapshot: FleetSnapshot) -> bool:
         if isinstance(fact, BudgetHit):
             return self._enforcer.budget_hit(fact, snapshot)
-        return self._enforcer.run_ended(fact, snapshot)
+        if isinstance(fact, Overspent):
+            return self._enforcer.breakers.overspent(fact, snapshot)
+        changed = self._enforcer.breakers.run_ended(fact, snapshot)
+        return self._enforcer.run_ended(fact, self._load()) or changed
 
     def _observe(self, host: LocalHost, report: Report) -> None:
         now = self._clock.monotonic()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nova.fleet.documents import Deployment, FleetSnapshot
+from workers.breakers import Probe
 from workers.hosts.base import InstanceId, Seen
-from workers.snapshot import LimitsOf, Wanted, declared, doomed, surplus
+from workers.snapshot import LimitsOf, Wanted, declared, doomed, probing, surplus
 
 States = Mapping[InstanceId, Seen]
 
@@ -24,13 +25,15 @@ class Plan:
 class Planner:
     """Without a department it asks for every deployment. What it worked out is kept while it holds.
 
-    `eager` are those whose next run need not wait for its time; whom it told the host of, it takes out.
+    `eager` are those whose next run need not wait for its time; whom it told the host of, it takes out. `probes` are
+    the runs by which breakers that are open may show that they can be closed.
     """
 
-    def __init__(self, department: str, limits_of: LimitsOf, eager: set[str]) -> None:
+    def __init__(self, department: str, limits_of: LimitsOf, eager: set[str], probes: Mapping[str, Probe]) -> None:
         self._department = department
         self._limits_of = limits_of
         self._eager = eager
+        self._probes = probes
         self._held: frozenset[str] = frozenset()
         self._snapshot: FleetSnapshot | None = None
         self._declared: Wanted = {}
@@ -65,7 +68,7 @@ class Planner:
         self._ending &= states.keys()
         ours = [one for one in snapshot.deployments.values() if self.mine(one)]
         eager = {one.name for one in ours if one.name in self._eager and one.state == "active"}
-        want = declared(ours, self._limits_of, eager)
+        want = declared(ours, self._limits_of, eager) | probing(ours, self._limits_of, self._probes)
         self._declared = {key: spec for key, spec in want.items() if key not in self._ending}
         self._eager -= eager
         self._complete = not (self._ending or eager)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from nova.fleet.documents import Deployment
 from nova.ledger.limits import Limit
+from workers.breakers import Probe
 from workers.hosts.base import InstanceId, Seen, Spec
 from workers.instance import Intent
 
@@ -23,6 +24,17 @@ def declared(deployments: Iterable[Deployment], limits: LimitsOf, eager: Collect
         if one.state == "active"
         for index in range(1, one.replicas + 1)
     }
+
+
+def probing(deployments: Iterable[Deployment], limits: LimitsOf, probes: Mapping[str, Probe]) -> Wanted:
+    """One instance of those whose breaker is half open: it runs once, and at once."""
+    found = {}
+    for one in deployments:
+        probe = probes.get(one.name)
+        if probe is not None and one.breaker is not None and one.breaker.probing:
+            index = int(probe.instance.rpartition("#")[2])
+            found[probe.instance] = Spec.of(one, index, limits(one), due_now=True, probe=probe.key)
+    return found
 
 
 def surplus(

@@ -95,7 +95,7 @@ def change_for(record: DecisionRecord, deployment: Deployment, at: datetime) -> 
 def _running(one: Deployment, replicas: int, at: datetime) -> Deployment:
     return replace(
         one, state="active", pause_reason=None, state_until=None, needs=None, state_since=at, replicas=replicas,
-        last_step=None,
+        last_step=None, breaker=None,
     )  # fmt: skip
 
 

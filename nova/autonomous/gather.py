@@ -224,7 +224,7 @@ class _Look:
         start, replicas = max(to_us(window.start), min(self._begun_us(), end)), max(one.replicas, 1)
         if step is not None:
             turns = (*turns, Turn(to_us(step.at), step.from_replicas))
-        runs = one.state in ("active", "cooling_down") or one.pause_reason == "budget"
+        runs = one.state in ("active", "cooling_down") or one.pause_reason in ("budget", "breaker")
         return (served_us(turns, replicas, runs, start, end) or replicas * (end - start)) * _US
 
 

@@ -26,7 +26,15 @@ from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, sc
 from nova.money import Money
 
 _FIELDS = tuple(one.name for one in fields(Deployment))
-_TIMES = ("state_until", "state_since", "created_at", "evidence_since", "scheduled_at")
+_TIMES = (
+    "state_until",
+    "state_since",
+    "created_at",
+    "evidence_since",
+    "scheduled_at",
+    "changed_at",
+    "cleared_at",
+)
 _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (str, ("name", "department", "agent", "runtime")),
     (int, ("replicas", "max_replicas", "revision", "generation", "declared_replicas")),

@@ -170,6 +170,8 @@ class Deployment:
     `needs` is how much its budgets in total must have room for before it goes on, where one of them has stopped it.
     `secrets` and `env` are the names of variables its processes are given. `breaker` is set while its breaker is open.
     `scheduled_at` is since when its schedule counts, and of a single run since when it is wanted.
+    `changed_at` is when what runs, how often or how many was changed last: what is normal for it counts from then on.
+    Before `cleared_at` no run counts against it: its breaker was closed, or a person let it run again.
     `declared_*` is what `deploy` said last, where others may have changed it since: only another word changes it again.
     """
 
@@ -205,6 +207,8 @@ class Deployment:
     breaker: Breaker | None = None
     needs: Money | None = None
     scheduled_at: datetime | None = None
+    changed_at: datetime | None = None
+    cleared_at: datetime | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON keeps it; `decoding` reads it back."""

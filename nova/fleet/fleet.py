@@ -30,6 +30,7 @@ from nova.fleet.documents import (
 )
 from nova.fleet.file import FleetFile, Token
 from nova.fleet.shared import SharedCost
+from nova.fleet.terms import Breaker
 from nova.money import Money
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Fleet:
             after = transitions.redeclared(before, asked, self._clock.now())
             if before.state == "killed":
                 after = transitions.revived(after, self._clock.now())
-            after = _put(documents, before, after)
+            after = _put(documents, before, after, self._clock.now())
             return DeployResult(after, created=False, changes=_differences(before, after))
 
     def retire(self, name: str, *, expected_revision: int | None = None) -> Deployment:
@@ -154,6 +155,30 @@ class Fleet:
         """Ends a cooldown; does nothing to any other state."""
         return self.change(name, partial(transitions.activated, now=self._clock.now()), expected_revision)
 
+    def trip(
+        self, name: str, breaker: Breaker, until: datetime | None, *, expected_revision: int | None = None
+    ) -> Deployment:
+        """Opens its breaker; does nothing where something else keeps it from running."""
+        change = partial(transitions.tripped, breaker=breaker, until=until, now=self._clock.now())
+        return self.change(name, change, expected_revision)
+
+    def probe(self, name: str) -> bool:
+        """Whether it is the caller who may let the one probe run go."""
+        began = False
+
+        def begin(one: Deployment) -> Deployment:
+            nonlocal began
+            after = transitions.probing(one, self._clock.now())
+            began = after is not one
+            return after
+
+        self.change(name, begin)
+        return began
+
+    def recover(self, name: str, *, expected_revision: int | None = None) -> Deployment:
+        """Closes its breaker after a probe that went well."""
+        return self.change(name, partial(transitions.recovered, now=self._clock.now()), expected_revision)
+
     def configure(
         self,
         name: str,
@@ -171,7 +196,7 @@ class Fleet:
         with self._changing() as db:
             documents = db.documents("deployments")
             before = self._get(documents, name, expected_revision)
-            return _put(documents, before, change(before))
+            return _put(documents, before, change(before), self._clock.now())
 
     def change_each(self, changes: Iterable[tuple[str, int, Change]]) -> dict[str, NovaError]:
         """Applies each change to the document of that name and revision, all in one write.
@@ -189,7 +214,7 @@ class Fleet:
                     refused[name] = problem
                     continue
                 if after != before:
-                    contents[name] = replace(after, revision=before.revision + 1).to_document()
+                    contents[name] = _next(before, after, self._clock.now()).to_document()
             documents.put_all(contents)
         return refused
 
@@ -334,12 +359,16 @@ class Fleet:
         return one
 
 
-def _put(documents: Documents, before: Deployment, after: Deployment) -> Deployment:
+def _put(documents: Documents, before: Deployment, after: Deployment, now: datetime) -> Deployment:
     if after == before:
         return before
-    after = replace(after, revision=before.revision + 1)
+    after = _next(before, after, now)
     documents.put(after.name, after.to_document())
     return after
+
+
+def _next(before: Deployment, after: Deployment, now: datetime) -> Deployment:
+    return replace(transitions.of_another_normal(before, after, now), revision=before.revision + 1)
 
 
 def _differences(before: Deployment, after: Deployment) -> dict[str, tuple[Any, Any]]:

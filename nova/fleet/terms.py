@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from math import inf, isfinite
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from nova.clock import parse_duration
 from nova.errors import UsageProblem
 from nova.money import Money
 
+LONGEST_WAIT_S = 3600.0  # for the next probe of a breaker that stays open
 IMPUTED_PERS = ("run", "hour")
 HEALTH_RULES = {
     "heartbeat": "heartbeat_s",
@@ -74,9 +76,18 @@ class HealthRules:
     error_runs: int = 20
     probe_s: float = 300.0
 
+    def wait(self, trips: int) -> timedelta | None:
+        """From the n-th opening in a row to the probe: doubling, up to an hour or `probe_s`. None: a person decides."""
+        if not self.probe_s:
+            return None
+        longest = max(self.probe_s, LONGEST_WAIT_S)
+        return timedelta(seconds=min(longest, self.probe_s * 2.0 ** min(trips - 1, 30)))
+
     @classmethod
     def parse(cls, settings: Sequence[str]) -> HealthRules:
         """Reads `heartbeat=2m`, `velocity=5`, `progress=off` and the like. Raises UsageProblem."""
+        if [setting.strip() for setting in settings] == ["off"]:
+            settings = [f"{rule}=off" for rule in HEALTH_RULES]
         given: dict[str, Any] = {}
         for setting in settings:
             key, equals, text = setting.partition("=")

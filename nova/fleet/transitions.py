@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nova.errors import Refused, UsageProblem
 from nova.fleet.documents import BudgetLimit, Declaration, Deployment, PauseReason, State, Step
+from nova.fleet.terms import Breaker
 from nova.money import Money
 
 _OF_INSTANCES = (
@@ -20,6 +21,8 @@ _OF_INSTANCES = (
     "secrets",
     "env",
 )  # they begin anew with these
+_OF_ITS_NORMAL = ("generation", "replicas", "every_s", "schedule", "imputed")  # another one makes another normal
+_MANY = 64  # trips in a row: the wait has long ceased to grow
 _STRENGTH = {None: -1, "budget": 0, "roi": 1, "breaker": 2, "operator": 3}
 
 
@@ -110,7 +113,47 @@ def resumed(one: Deployment, at: datetime, now: datetime, *, override: bool) -> 
     if one.state == "active":
         return one
     after = _in_state(one, "active", now)
+    if one.breaker is not None or one.state == "parked":
+        after = replace(after, cleared_at=now)
     return replace(after, evidence_since=at) if override else after
+
+
+def tripped(one: Deployment, breaker: Breaker, until: datetime | None, now: datetime) -> Deployment:
+    """Its breaker opens, or opens again after a probe; only where nothing else keeps it from running.
+
+    `until` is when one run may probe; None: a person decides.
+    """
+    if one.state not in ("active", "cooling_down") and one.breaker is None:
+        return one
+    return replace(_in_state(one, "paused", now, "breaker", until), breaker=breaker)
+
+
+def probe_is_due(one: Deployment, now: datetime) -> bool:
+    """A wait that is longer than any was begun before the clock was set back."""
+    if one.breaker is None or one.state_until is None:
+        return False
+    left, longest = one.state_until - now, one.health.wait(_MANY)
+    return left <= timedelta(0) or (longest is not None and left > longest)
+
+
+def probing(one: Deployment, now: datetime) -> Deployment:
+    """One run may show whether it is well again; does nothing before its time, or where one is under way."""
+    if one.breaker is None or one.breaker.probing or not probe_is_due(one, now):
+        return one
+    return replace(one, breaker=replace(one.breaker, probing=True), state_until=None)
+
+
+def recovered(one: Deployment, now: datetime) -> Deployment:
+    """The probe went well: the breaker is closed, and no run before counts against it."""
+    if one.breaker is None or not one.breaker.probing:
+        return one
+    return replace(_in_state(one, "active", now), cleared_at=now)
+
+
+def of_another_normal(before: Deployment, after: Deployment, now: datetime) -> Deployment:
+    """`after`, marked where it was changed so that its runs need not cost what they did."""
+    same = all(getattr(before, key) == getattr(after, key) for key in _OF_ITS_NORMAL)
+    return after if same else replace(after, changed_at=now)
 
 
 def killed(one: Deployment, now: datetime) -> Deployment:
@@ -159,7 +202,10 @@ def _in_state(
     if (one.state, one.pause_reason, one.state_until, one.needs) == (state, reason, until, needs):
         return one
     since = one.state_since if one.state == state else now
-    return replace(one, state=state, pause_reason=reason, state_until=until, state_since=since, needs=needs)
+    breaker = one.breaker if reason == "breaker" else None
+    return replace(
+        one, state=state, pause_reason=reason, state_until=until, state_since=since, needs=needs, breaker=breaker
+    )
 
 
 def _refuse_killed(one: Deployment) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, select
 
@@ -35,24 +35,35 @@ _FORGET = (
 _FORGET_USAGE = delete(budget_usage).where(_OWN)
 
 
-def book_run(conn: Connection, store: Store, run: str) -> tuple[Money, Money]:
-    """Books everything a run has spent and returns what of its open reservations was (charged, released).
+class Bill(NamedTuple):
+    """What of a run's open reservations was charged and released, and what it cost in all; None: it metered nothing."""
+
+    charged: Money
+    released: Money
+    cost: Money | None
+
+
+def book_run(conn: Connection, store: Store, run: str) -> Bill:
+    """Books everything a run has spent.
 
     A reservation nobody settled is charged in full, because the vendor may have been paid, unless it was made with
     `release_on_death`. The accounts are in the budgets' usage already; nothing is counted twice.
     """
     charged = released = 0
+    cost = None
     if conn.execute(_HAS_MONEY, {"scope": f"run:{run}"}).first() is not None:
         for row in conn.execute(_OPEN, {"run": run}).all():
             close(conn, store, row, 0 if row.release_on_death else row.micros, reason="reservation never settled")
             charged += 0 if row.release_on_death else row.micros
             released += row.micros if row.release_on_death else 0
-        for account in conn.execute(_ACCOUNTS, {"run": run}).all():
+        accounts = conn.execute(_ACCOUNTS, {"run": run}).all()
+        for account in accounts:
             _book(conn, store, account)
+        cost = Money(sum(account.micros for account in accounts), store.currency)
         for forget in _FORGET:
             conn.execute(forget, {"run": run})
         conn.execute(_FORGET_USAGE, {"scope": f"run:{run}"})
-    return Money(charged, store.currency), Money(released, store.currency)
+    return Bill(Money(charged, store.currency), Money(released, store.currency), cost)
 
 
 def _book(conn: Connection, store: Store, account: Row[Any]) -> None:

@@ -133,9 +133,9 @@ def close(
     now = store.clock.now()
     standing = tuple(breach for breach in booked.breaches if breach.until is None or breach.until > now)
     if micros == within:
-        return Booked(standing, booked.near)
+        return Booked(standing, booked.near, booked.total)
     more = _book(conn, store, run, micros - within, limits, reason)
-    return Booked(more.breaches, booked.near + more.near)
+    return Booked(more.breaches, booked.near + more.near, more.total)
 
 
 def release(conn: Connection, store: Store, reservation: str) -> None:

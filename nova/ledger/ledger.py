@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nova.ledger.audit import Audit
     from nova.ledger.budgets import Budgets
     from nova.ledger.claims import Claims
+    from nova.ledger.conduct import Conduct
     from nova.ledger.cursors import Cursors
     from nova.ledger.decisions import Decisions
     from nova.ledger.deployments import Deployments
@@ -114,6 +115,12 @@ class Ledger:
         from nova.ledger.runs import Runs
 
         return Runs(self.store)
+
+    @cached_property
+    def conduct(self) -> Conduct:
+        from nova.ledger.conduct import Conduct
+
+        return Conduct(self.store)
 
     @cached_property
     def budgets(self) -> Budgets:

@@ -113,10 +113,14 @@ def breach_of(limit: Limit, usage: Usage, at: datetime, zone: ZoneInfo, tier: in
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What a spending did to its limits: those it left broken, and those it carried over one of their tiers."""
+    """What a spending did to its limits: those it left broken, and those it carried over one of their tiers.
+
+    `total` is what its run has spent since it began, in reporting millionths; None where nothing was added.
+    """
 
     breaches: tuple[Breach, ...] = ()
     near: tuple[Breach, ...] = ()
+    total: int | None = None
 
 
 class LimitReached(BudgetExceeded):
@@ -182,7 +186,8 @@ class Judge:
             tier = limit.tier(spent, after, most)
             if tier is not None:
                 near.append(self._breach(limit, after, reserved, tier))
-        return Booked(tuple(breaches), tuple(near))
+        own = before.get((f"run:{self.run.run}", "run"))
+        return Booked(tuple(breaches), tuple(near), None if own is None else own[0] + added)
 
     def _standing(self, used: Used) -> Iterator[tuple[Limit, int, int, int]]:
         """Raises KeyError for a limit on a scope the run is not in."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from nova.clock import HOUR_US, from_us, to_us
 from nova.errors import NotFound, NovaError
-from nova.ledger.accounts import book_run
+from nova.ledger.accounts import Bill, book_run
 from nova.ledger.limits import RunRef
 from nova.ledger.run_records import (
     ADD_ROLLUP,
@@ -55,6 +55,7 @@ _END = (
     .values(ended_us=bindparam("at"), status=bindparam("state"), error=bindparam("why"), crash=bindparam("crashed"))
     .returning(runs.c.worker, runs.c.started_us)
 )
+_COST = update(runs).where(runs.c.id == bindparam("run")).values(cost_micros=bindparam("cost"))
 _SUMS = text("""
     SELECT worker, sum(succeeded) AS succeeded, sum(failed) AS failed, sum(interrupted) AS interrupted,
            sum(crashed) AS crashed, sum(duration_us) AS duration_us
@@ -96,7 +97,7 @@ def end_run(
 
 def _end(
     conn: Connection, store: Store, run: RunRef, at: datetime, status: str, error: str | None, crash: bool
-) -> tuple[Money, Money] | None:
+) -> Bill | None:
     error = error and error[-ERROR_CHARS:]
     ended = to_us(at)
     values = {"run": run.run, "at": ended, "state": status, "why": error, "crashed": crash}
@@ -113,7 +114,10 @@ def _end(
     failed = error if status == "failed" else None
     span = {"restarts": 0, "first": started, "last": ended}
     conn.execute(ADD_TOTAL, {**sums, **span, "error": failed, "error_at": ended if failed else None})
-    return book_run(conn, store, run.run)
+    bill = book_run(conn, store, run.run)
+    if bill.cost is not None:
+        conn.execute(_COST, {"run": run.run, "cost": bill.cost.micros})
+    return bill
 
 
 def recover(conn: Connection, store: Store, dead: Collection[str]) -> Recovered:
@@ -136,7 +140,7 @@ def recover(conn: Connection, store: Store, dead: Collection[str]) -> Recovered:
             continue
         if ended is not None:
             found.append(RunRecord(run.run, run.worker, run.instance, from_us(started), at, "interrupted"))
-            charged, released = charged + ended[0], released + ended[1]
+            charged, released = charged + ended.charged, released + ended.released
     return Recovered(tuple(found), charged, released)
 
 

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 _SET = text("""
     INSERT INTO worker_state (worker, key, value, updated_us) VALUES (:worker, :key, :value, :at)
     ON CONFLICT (worker, key) DO UPDATE SET value = excluded.value, updated_us = excluded.updated_us
+        WHERE worker_state.value <> excluded.value
 """)
 
 
-def put(conn: Connection, worker: str, key: str, value: Any, at: datetime) -> None:
-    conn.execute(_SET, {"worker": worker, "key": key, "value": encode(key, value), "at": to_us(at)})
+def put(conn: Connection, worker: str, key: str, value: Any, at: datetime) -> bool:
+    """Whether it is another value than before."""
+    values = {"worker": worker, "key": key, "value": encode(key, value), "at": to_us(at)}
+    return conn.execute(_SET, values).rowcount > 0
 
 
 class State:
@@ -39,9 +42,10 @@ class State:
             found = conn.execute(query).scalar()
         return default if found is None else json.loads(found)
 
-    def set(self, worker: str, key: str, value: Any) -> None:
+    def set(self, worker: str, key: str, value: Any) -> bool:
+        """Whether it is another value than before."""
         encode(key, value)
-        self._store.apply(lambda conn: put(conn, worker, key, value, self._store.clock.now()))
+        return self._store.apply(lambda conn: put(conn, worker, key, value, self._store.clock.now()))
 
     def delete(self, worker: str, key: str) -> bool:
         """Whether there was such a key."""

@@ -11,6 +11,7 @@ from nova.fleet.documents import Deployment
 from nova.fleet.terms import Resources, Schedule
 from nova.ledger.limits import Breach, Limit
 from nova.money import Money
+from workers.breaker import Trip
 from workers.instance import Intent, State
 
 InstanceId = str  # name#1
@@ -23,7 +24,8 @@ class Spec:
 
     Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
     deployment was: the same name may be declared anew. `since` is when its schedule was. `secrets` and `env` are names
-    of variables. What a person runs in the `foreground` is no replica: it is the instance NAME#0.
+    of variables. What a person runs in the `foreground` is no replica: it is the instance NAME#0. A run that gives no
+    sign of life for `heartbeat_s` is ended (0: never). Under one `probe` the instance runs once.
     """
 
     worker: str
@@ -46,6 +48,8 @@ class Spec:
     secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     foreground: bool = False
+    heartbeat_s: float = 0.0
+    probe: str | None = None
 
     @classmethod
     def of(cls, one: Deployment, index: int, limits: tuple[Limit, ...], **other: Any) -> Spec:
@@ -55,7 +59,7 @@ class Spec:
             "index": index, "replicas": one.replicas, "every_s": one.every_s, "timeout_s": one.timeout_s,
             "config": one.config, "limits": limits, "generation": one.generation, "born": one.created_at,
             "schedule": one.schedule, "since": one.scheduled_at or one.created_at, "resources": one.resources,
-            "secrets": one.secrets, "env": one.env,
+            "secrets": one.secrets, "env": one.env, "heartbeat_s": one.health.heartbeat_s,
         }  # fmt: skip
         return cls(**{**declared, **other})
 
@@ -66,7 +70,10 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run is over for the ledger; `hung`: its thread is not."""
+    """A run is over for the ledger; `hung`: its thread is not.
+
+    `cost` is what it spent, in millionths. `progressed`: it earned, claimed or changed state. `probe`: what it was for.
+    """
 
     worker: str
     instance: InstanceId
@@ -77,6 +84,20 @@ class RunEnded:
     started_at: datetime
     ended_at: datetime
     hung: bool = False
+    cost: int = 0
+    progressed: bool = False
+    probe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overspent:
+    """A run spends, or was about to spend, more than is normal. It is being ended."""
+
+    worker: str
+    instance: InstanceId
+    run: str
+    trip: Trip
+    probe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +114,7 @@ class BudgetHit:
     asked: Money | None = None
 
 
-Fact = RunEnded | BudgetHit
+Fact = RunEnded | BudgetHit | Overspent
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ def booking(desk: Desk) -> Callable[[Message], None]:
     context = RunContext(desk, {})
 
     def book(message: Message) -> None:
-        if message.kind == "claim":
+        if message.kind == "beat":
+            context.beat()
+        elif message.kind == "claim":
             context.claim(message.source or "", message.id or "")
         elif message.kind == "state":
             context.state[message.key or ""] = message.value

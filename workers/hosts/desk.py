@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from workers.hosts.shell_run import CommandEnded
 
 
+LONGEST_S = 1e9  # that anybody waits
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """Who the run is. `currency` is that of amounts which name none."""
@@ -50,8 +53,8 @@ class Desk(Protocol):
         ...
 
     def now(self) -> datetime: ...
-    def beat(self) -> None:
-        """A sign of life."""
+    def beat(self, for_s: float = 0.0) -> None:
+        """A sign of life; `for_s`: so long it is well without another one."""
         ...
 
     def write_log(self, lines: Sequence[str]) -> None: ...

@@ -12,10 +12,10 @@ from datetime import datetime
 from math import inf
 
 from workers.agenda import WATCH_S, Agendas
-from workers.hosts.base import Fact, InstanceId, Report, Seen, Spec
+from workers.hosts.base import Fact, InstanceId, Overspent, Report, Seen, Spec
 from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Cell, Outcome, Run, Services
-from workers.instance import Backoff, Instance, Intent, Order, State
+from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
 from workers.worker_monitor import Used, usage_of
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class _Slot:
     wake_at: float = inf
     heartbeat_at: datetime | None = None
     cpu_s: float = 0.0
+    probe: str | None = None  # the last that it ran for
     seen: Seen | None = None  # as it was reported last; one that waits does not change
 
 
@@ -67,6 +68,7 @@ class LocalHost:
         self._facts: list[Fact] = []
         self._want: Mapping[InstanceId, Spec] | None = None
         self._lease_until = -inf
+        self._overspent: set[str] = set()  # no run of these begins before the manager has dealt with it
         self._stopping = False
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="host", daemon=True)
@@ -80,6 +82,7 @@ class LocalHost:
             if want is not self._want or lapsed:
                 self._look_up_single_runs(want)
                 self._want = want
+                self._overspent.clear()
                 for key, spec in want.items():
                     self._declare(key, spec, now)
                 for key, slot in self._slots.items():
@@ -195,6 +198,9 @@ class LocalHost:
                 slot.instance.renew()
             slot.killed = slot.killed and spec.intent is not Intent.RUN
             before, slot.spec = slot.spec, spec
+            if spec.probe is not None and spec.probe != before.probe:
+                slot.instance.renew()
+                slot.instance.due_now()
             if slot.run is not None:
                 slot.run.spec = spec
             if (before.schedule, before.every_s, before.since) != (spec.schedule, spec.every_s, spec.since):
@@ -255,14 +261,16 @@ class LocalHost:
         instance = slot.instance
         if slot.leaving:
             return
-        if not instance.held and instance.intent is Intent.RUN and (self._stopping or now > self._lease_until):
+        if not instance.held and instance.intent is Intent.RUN and not self._may_start(slot, now):
             return
-        before = instance.state
-        order, wake_at = instance.step(now, killable=slot.run is not None and slot.run.killable)
+        before, run = instance.state, slot.run
+        silent_at = run.silent_at(now) if run is not None else inf
+        order, wake_at = instance.step(now, killable=run is not None and run.killable, silent_at=silent_at)
         if order is Order.START:
             self._start(slot)
-        elif slot.run is not None:
-            self._obey(order, slot, slot.run)
+            wake_at = min(wake_at, slot.run.silent_at(now) if slot.run is not None else inf)
+        elif run is not None:
+            self._obey(order, slot, run)
         if instance.state is State.STOPPED:
             self._rest(slot) if instance.intent is Intent.RUN else self._remove(slot)
         else:
@@ -270,8 +278,13 @@ class LocalHost:
         if instance.state is not before:
             self._wake()
 
+    def _may_start(self, slot: _Slot, now: float) -> bool:
+        probed = slot.spec.probe is not None and slot.spec.probe == slot.probe
+        return not (self._stopping or now > self._lease_until or probed or slot.spec.worker in self._overspent)
+
     def _start(self, slot: _Slot) -> None:
         run = slot.run = Run(slot.spec, self._services, slot.cell, self._tell)
+        slot.probe = slot.spec.probe
         slot.heartbeat_at = run.started_at
         if slot.instance.agenda is not None:
             run.slot = slot.instance.agenda.begun(run.started_at)
@@ -322,6 +335,11 @@ class LocalHost:
     def _verdict(self, slot: _Slot, more: str = "") -> Outcome:
         if slot.killed:
             return _KILLED
+        if slot.run is not None and slot.run.overspent is not None:
+            return Outcome("interrupted", error=slot.run.overspent.reason + more)
+        if slot.instance.silent:
+            silence = f"gave no sign of life for {slot.spec.heartbeat_s:g} s"
+            return Outcome("failed", crash=True, error=silence + more)
         return Outcome("failed", crash=True, error=f"timed out after {slot.instance.timeout_s:g} s{more}")
 
     def _end(self, run: Run, outcome: Outcome, *, hung: bool) -> None:
@@ -357,7 +375,20 @@ class LocalHost:
     def _tell(self, fact: Fact) -> None:
         with self._condition:
             self._facts.append(fact)
+            if isinstance(fact, Overspent):
+                self._cut(fact)
         self._wake()
+
+    def _cut(self, fact: Overspent) -> None:
+        """A thread, which cannot be killed, first has the time to notice that it is to stop."""
+        self._overspent.add(fact.worker)
+        slot = self._slots.get(fact.instance)
+        if slot is None or slot.run is None or slot.run.id != fact.run:
+            return
+        now = self._clock.monotonic()
+        slot.instance.cut(now if slot.run.killable else now + GRACE_S)
+        self._schedule(slot, now)
+        self._condition.notify_all()
 
     def _report(self, usage: Mapping[str, Used]) -> Report:
         facts, self._facts = tuple(self._facts), []

@@ -11,7 +11,7 @@ from nova.errors import LedgerConflict, PlatformNotConfigured
 from nova.ledger.entries import Entry
 from nova.ledger.limits import Booked, LimitReached
 from nova.money import Money
-from workers.hosts.desk import About
+from workers.hosts.desk import LONGEST_S, About
 from workers.hosts.environment import environment_of
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ class LocalDesk:
         return self._run.services.platforms
 
     def wait(self, seconds: float) -> bool:
+        self._run.beat(min(seconds, LONGEST_S))
         return self._run.stopping.wait(seconds)
 
     def now(self) -> datetime:
         return self._run.services.clock.now()
 
-    def beat(self) -> None:
-        self._run.beat()
+    def beat(self, for_s: float = 0.0) -> None:
+        self._run.beat(for_s)
 
     def write_log(self, lines: Sequence[str]) -> None:
         self._run.write_log(lines)
@@ -72,6 +73,7 @@ class LocalDesk:
 
     def spend(self, price: Money, reason: str) -> None:
         run = self._run
+        run.weigh(price)
         self._tell(self._spending(lambda: self._ledger.budgets.spend(run.ref, price, run.spec.limits, reason or None)))
 
     def spent(self, price: Money, reason: str) -> None:
@@ -84,6 +86,7 @@ class LocalDesk:
 
     def reserve(self, ceiling: Money, release_on_death: bool) -> str:
         run = self._run
+        run.weigh(Money.zero(ceiling.currency))  # a ceiling is no price: far less may be spent
         return self._spending(
             lambda: self._ledger.budgets.reserve(run.ref, ceiling, run.spec.limits, release_on_death=release_on_death),
         )
@@ -101,6 +104,7 @@ class LocalDesk:
         with self._run.passing():
             known = self._ledger.entries.record([entry])
             if not known.conflicts:
+                self._run.progressed |= known.new > 0
                 return known.new > 0
             before = self._ledger.entries.find(entry.ref).entry
             if (before.kind, before.amount) == (entry.kind, entry.amount):  # by another run, at another time
@@ -111,7 +115,7 @@ class LocalDesk:
 
     def claim(self, source: str, object_id: str) -> None:
         with self._run.passing():
-            self._ledger.claims.claim(source, object_id, self.about.worker, self.about.run)
+            self._run.progressed |= self._ledger.claims.claim(source, object_id, self.about.worker, self.about.run)
 
     def state_get(self, key: str) -> tuple[bool, Any]:
         with self._run.passing():
@@ -120,11 +124,13 @@ class LocalDesk:
 
     def state_set(self, key: str, value: Any) -> None:
         with self._run.passing():
-            self._ledger.state.set(self.about.worker, key, value)
+            self._run.progressed |= self._ledger.state.set(self.about.worker, key, value)
 
     def state_delete(self, key: str) -> bool:
         with self._run.passing():
-            return self._ledger.state.delete(self.about.worker, key)
+            known = self._ledger.state.delete(self.about.worker, key)
+        self._run.progressed |= known
+        return known
 
     def state_keys(self) -> Sequence[str]:
         with self._run.passing():
@@ -146,6 +152,7 @@ class LocalDesk:
     def outbox_done(self, topic: str, key: str, result: Any) -> None:
         with self._run.reaching_the_ledger():
             self._ledger.outbox.done(self.about.worker, self.about.run, topic, key, result)
+        self._run.progressed = True
         with self._run.passing():  # what was done is marked all the same, and a run that was ended is told so
             return
 
@@ -159,6 +166,7 @@ class LocalDesk:
             self._ledger.outbox.release(self.about.worker, self.about.run, topic, key)
 
     def _tell(self, booked: Booked) -> None:
+        self._run.took(booked.total)
         if booked.near:
             self._run.budget_hit("near", booked.near)
         if booked.breaches:

@@ -19,7 +19,7 @@ class MalformedMessage(NovaError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`kind` is spend, spent, earn, claim or state; the other fields are those the kind has."""
+    """`kind` is spend, spent, earn, claim, state or beat, a sign of life; the other fields are those the kind has."""
 
     kind: str
     amount: Money | None = None
@@ -30,8 +30,15 @@ class Message:
     value: Any = None
 
 
-_TEXTS = {"spend": ("reason",), "spent": ("reason",), "earn": ("id",), "claim": ("source", "id"), "state": ("key",)}
-_NEEDED = {"spend": (), "spent": (), "earn": ("id",), "claim": ("source", "id"), "state": ("key",)}
+_TEXTS = {
+    "spend": ("reason",),
+    "spent": ("reason",),
+    "earn": ("id",),
+    "claim": ("source", "id"),
+    "state": ("key",),
+    "beat": (),
+}
+_NEEDED = {"spend": (), "spent": (), "earn": ("id",), "claim": ("source", "id"), "state": ("key",), "beat": ()}
 
 
 def may_be_message(line: bytes) -> bool:
@@ -72,7 +79,7 @@ def _message(body: dict[str, Any], currency: str) -> Message:
     missing = [name for name in _NEEDED[kind] if name not in texts]
     if missing:
         raise MalformedMessage(f"`{missing[0]}` is missing")
-    if kind == "claim":
+    if kind in ("claim", "beat"):
         return Message(kind, **texts)
     if kind == "state":
         if "value" not in body:

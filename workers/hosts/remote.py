@@ -16,6 +16,7 @@ from nova.errors import NovaError
 from nova.fleet.terms import Resources, plain
 from workers.base_worker import RunResult
 from workers.hosts.confines import how_it_ended, too_many_processes
+from workers.hosts.desk import LONGEST_S
 from workers.hosts.environment import allowed, declared
 from workers.hosts.nursery_client import MARK
 from workers.hosts.process import Process
@@ -301,8 +302,8 @@ def _note(desk: Desk, message: Mapping[str, Any]) -> int:
     """The characters that were written."""
     arguments = message.get("args")
     match message["note"], arguments:
-        case "beat", []:
-            desk.beat()
+        case "beat", [int() | float() as for_s] if 0 <= for_s <= LONGEST_S:
+            desk.beat(for_s)
             return 0
         case "log", [lines]:
             written = texts(lines)

@@ -14,7 +14,7 @@ from nova.ledger.effects import Mark, Taken
 from nova.ledger.state_value import encode
 from nova.money import Money
 from workers.gate import LateRun
-from workers.hosts.desk import About
+from workers.hosts.desk import LONGEST_S, About
 from workers.hosts.wire import Channel, error_of_wire, plain_money
 
 if TYPE_CHECKING:
@@ -115,16 +115,18 @@ class RemoteDesk:
         self._line.tell(dict(last))
 
     def wait(self, seconds: float) -> bool:
+        if seconds >= _BEAT_S:
+            self.beat(min(seconds, LONGEST_S))
         return self._stop.wait(seconds)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def beat(self) -> None:
+    def beat(self, for_s: float = 0.0) -> None:
         now = time.monotonic()
-        if now - self._beaten_at >= _BEAT_S:
+        if for_s or now - self._beaten_at >= _BEAT_S:
             self._beaten_at = now
-            self._note("beat", [])
+            self._note("beat", [for_s])
 
     def write_log(self, lines: Sequence[str]) -> None:
         cut = [line[:_LINE_CHARS].encode("utf-8", "replace").decode() for line in lines]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import BudgetExceeded, NovaError, Unreachable
@@ -23,7 +24,7 @@ from workers.agents.registry import COMMANDS
 from workers.base_worker import BaseWorker, RunResult
 from workers.context import RunContext
 from workers.gate import Gate, LateRun
-from workers.hosts.base import BudgetHit, Fact, RunEnded, Spec
+from workers.hosts.base import BudgetHit, Fact, Overspent, RunEnded, Spec
 from workers.hosts.command import booking
 from workers.hosts.environment import MissingSecret, demand
 from workers.hosts.leash_client import Leash
@@ -36,8 +37,10 @@ from workers.printed import printing_to
 if TYPE_CHECKING:
     from nova.clock import Clock
     from nova.ledger.ledger import Ledger
+    from workers.breaker import Trip
     from workers.hosts.nursery_client import Nursery
     from workers.logfile import WorkerLogs
+    from workers.normals import Meter, Normals
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class Services:
     nursery: Nursery | None = None
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     was_silent: Callable[[float], bool] = lambda since: False
+    normals: Normals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +125,21 @@ class Run:
         self.gate = Gate()
         self.stopping = threading.Event()
         self.heartbeat_at = self.started_at
+        self.probe = spec.probe
+        self.progressed = False  # it earned, claimed or changed state
+        self.cost = 0  # millionths
+        self.overspent: Trip | None = None
+        self._alive_until = services.clock.monotonic()
+        self._meter: Meter | None = None
+        if services.normals is not None:
+            self._meter = services.normals.meter(spec.worker, spec.instance, self.started_at)
         self.thread_id: int | None = None
         self.thread_began_s = 0.0  # CPU its thread had used before it
         self.cpu_s: float | None = None  # known when its thread is done
         self.crash = False
         self._cell = cell
         self._tell = tell
-        self._refused: LimitReached | None = None
+        self._refused: BudgetExceeded | None = None
         self._unreachable: NovaError | None = None
         self._command: ShellRun | None = None
         self._remote: RemoteWorker | None = None
@@ -151,8 +163,17 @@ class Run:
         """Whose descendants its process and all that started are, while there is one."""
         return self._remote.warden if self._remote is not None else None
 
-    def beat(self) -> None:
-        self.heartbeat_at = self.services.clock.now()
+    def beat(self, for_s: float = 0.0) -> None:
+        """`for_s`: so long it is known to be well without another sign."""
+        clock = self.services.clock
+        self.heartbeat_at = clock.now()
+        self._alive_until = max(self._alive_until, clock.monotonic() + for_s)
+
+    def silent_at(self, now: float) -> float:
+        """From when on (monotonic) it is without a sign of life for too long; never while it waits for nova."""
+        if not self.spec.heartbeat_s:
+            return inf
+        return (now if self.gate.busy else self._alive_until) + self.spec.heartbeat_s
 
     @contextmanager
     def passing(self) -> Iterator[None]:
@@ -186,6 +207,30 @@ class Run:
             self._refused = refusal
             self.ask()
             self.budget_hit("refused", refusal.refused, refusal.asked)
+
+    def weigh(self, price: Money) -> None:
+        """Raises BudgetExceeded where the run would then cost far more than is normal, and ends it."""
+        if self.overspent is None and self._meter is not None and price.currency == self.services.ledger.store.currency:
+            trip = self._meter.weigh(price.micros)
+            if trip is not None:
+                self._overspend(trip)
+        if self.overspent is not None:
+            raise _of_trip(self.overspent)
+
+    def took(self, total: int | None) -> None:
+        """It has spent `total` millionths by now; None: nothing more."""
+        if total is None:
+            return
+        self.cost = max(self.cost, total)
+        trip = self._meter.took(total) if self._meter is not None else None
+        if trip is not None and self.overspent is None:
+            self._overspend(trip)
+
+    def _overspend(self, trip: Trip) -> None:
+        self.overspent = trip
+        self._refused = self._refused or _of_trip(trip)
+        self.ask()
+        self._tell(Overspent(self.spec.worker, self.spec.instance, self.id, trip, self.probe))
 
     def ask(self) -> None:
         """Wishes that it end soon."""
@@ -242,11 +287,13 @@ class Run:
             return False
         self.outcome = outcome
         ended_at = self.services.clock.now()
+        if self._meter is not None and outcome.status == "succeeded":
+            self._meter.succeeded()
         self.services.ledger.runs.ended(self.ref, ended_at, outcome.status, outcome.error, outcome.crash)
         self._tell(
             RunEnded(
                 self.spec.worker, self.spec.instance, self.id, outcome.status, outcome.crash, outcome.error,
-                self.started_at, ended_at, hung,
+                self.started_at, ended_at, hung, self.cost, self.progressed, self.probe,
             )
         )  # fmt: skip
         return True
@@ -320,6 +367,10 @@ class Run:
         else:
             worker, context = cell.worker, RunContext(LocalDesk(self), cell.config)
         return worker.run(context)
+
+
+def _of_trip(trip: Trip) -> BudgetExceeded:
+    return BudgetExceeded(trip.reason, hint="its breaker opens: `nova workers health` says what follows")
 
 
 def _words(problem: BaseException) -> tuple[str, list[str]]:

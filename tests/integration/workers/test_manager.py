@@ -75,8 +75,7 @@ class Managed:
             self.home / "logs",
             self.agents,
             usd("100"),
-            grace_s=2.0,
-            **{**self.settings, **more},
+            **{"grace_s": 2.0, **self.settings, **more},
         )
         return WorkerManager(self.fleet, self.ledger, settings, self.clock, alerts=self.alerts, tasks=self.tasks)
 

@@ -1,0 +1,166 @@
+"""When a deployment's breaker opens: pure. What its runs did and cost goes in, a verdict with its evidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise, takewhile
+from typing import Any, NamedTuple
+
+from nova.clock import iso
+from nova.fleet.terms import HealthRules
+from nova.money import MICROS, Money
+
+NO_PROGRESS, ERROR_RATE, SPEND_VELOCITY = "no_progress", "error_rate", "spend_velocity"
+LEAST_RUNS = 10  # that cost something, before a run's cost can be called abnormal
+LEAST_HOURS = 5
+FLOOR = MICROS // 100  # what costs less trips nothing
+MOST_CAUGHT_UP = 24.0  # usual gaps, after a pause: what was missed meanwhile may be made up for
+_A_PAUSE = 1.5  # usual gaps: no run is quite on time
+_ROUNDS = 2  # so often every replica must have had its turn, or one bad minute would speak for all
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that is over. `cost` in millionths, None where nothing is known of it. `progressed`: it earned, claimed or
+    changed state, whatever its status.
+    """
+
+    run: str
+    instance: str
+    started_at: datetime
+    status: str
+    cost: int | None = None
+    progressed: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """Why the breaker opens, in words and in figures."""
+
+    rule: str
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+class Cost(NamedTuple):
+    """Millionths that one run or one hour cost; `of` is the instance, as gaps are measured within one."""
+
+    at_s: float
+    micros: int
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What one more may cost: `velocity` times the `normal`, and more after a pause (`caught_up` usual gaps)."""
+
+    limit: int
+    normal: int
+    samples: int
+    caught_up: float
+
+
+def judge(runs: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:
+    """The first rule that the last runs break; `runs` are in the order they ended, none before the last fresh start.
+
+    Interrupted runs say nothing: a budget, a person or the manager ended them.
+    """
+    judged = [run for run in runs if run.status != "interrupted"]
+    return _no_progress(judged, rules, replicas) or _error_rate(judged, rules, replicas)
+
+
+def ceiling(costs: Sequence[Cost], velocity: float, least: int, at_s: float, of: str = "") -> Ceiling | None:
+    """None while there is too little to say what is normal. `costs` are in the order of time, and none is zero."""
+    if not velocity or len(costs) < least:
+        return None
+    normal = median([cost.micros for cost in costs])
+    caught_up = _caught_up(costs, at_s, of)
+    limit = normal * round(velocity * caught_up * 1000) // 1000
+    return Ceiling(max(limit, FLOOR), normal, len(costs), caught_up)
+
+
+def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str) -> Trip:
+    """`what` is a run or an hour that costs `spent`."""
+    later = f", and it is {most.caught_up:.1f} times its usual gap since the last one" if most.caught_up > 1 else ""
+    normal = f"{velocity:g} times the {_shown(most.normal, currency)} of its last {most.samples} {what}s{later}"
+    reason = f"one {what} costs {_shown(spent, currency)}, more than {normal}"
+    figures = {"spent": spent, "normal": most.normal, "limit": most.limit}
+    evidence = {name: str(Money(micros, currency)) for name, micros in figures.items()}
+    return Trip(
+        SPEND_VELOCITY,
+        reason,
+        {
+            "span": what,
+            **evidence,
+            "samples": most.samples,
+            "velocity": velocity,
+            "caught_up": round(most.caught_up, 2),
+        },
+    )
+
+
+def median(values: Iterable[int]) -> int:
+    """Between the two in the middle, rounded down."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) // 2
+
+
+def _no_progress(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:
+    enough = needed(rules.progress_runs, replicas)
+    fruitless = [*takewhile(lambda run: run.status != "succeeded" and not run.progressed, reversed(judged))]
+    if not rules.progress_runs or len(fruitless) < enough:
+        return None
+    reason = f"{len(fruitless)} runs in a row without a success, an earning or a change of state{_last(fruitless)}"
+    evidence = {"runs": len(fruitless), "since": iso(fruitless[-1].started_at), "needed": enough}
+    return Trip(NO_PROGRESS, reason, evidence)
+
+
+def _error_rate(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:
+    enough = needed(rules.error_runs, replicas)
+    last = judged[-enough:]
+    failed = [run for run in last if run.status != "succeeded"]
+    if not rules.error_runs or not rules.error_percent or len(last) < enough:
+        return None
+    if 100 * len(failed) < rules.error_percent * enough:
+        return None
+    reason = f"{len(failed)} of its last {enough} runs failed{_last(failed[::-1])}"
+    return Trip(
+        ERROR_RATE, reason, {"runs": enough, "failed": len(failed), "percent": round(100 * len(failed) / enough, 1)}
+    )
+
+
+def _shown(micros: int, currency: str) -> str:
+    amount = Money(micros, currency)
+    return f"{amount.rounded() if micros >= MICROS else amount} {currency}"
+
+
+def needed(runs: int, replicas: int) -> int:
+    """How many runs a rule asks for where so many replicas share them."""
+    return max(runs, _ROUNDS * replicas)
+
+
+def _last(failed: Sequence[Done]) -> str:
+    lines = (failed[0].error or "").strip().splitlines() if failed else []
+    return f"; the last: {lines[0][:200]}" if lines else ""
+
+
+def _caught_up(costs: Sequence[Cost], at_s: float, of: str) -> float:
+    """How many usual gaps lie between the last of the same instance and this one: work may have piled up meanwhile."""
+    mine = [cost.at_s for cost in costs if cost.of == of]
+    gaps = [later - earlier for each in _by_instance(costs) for earlier, later in pairwise(each) if later > earlier]
+    if not mine or not gaps:
+        return 1.0
+    usual = sorted(gaps)[len(gaps) // 2]
+    missed = (at_s - mine[-1]) / usual
+    return min(missed, MOST_CAUGHT_UP) if missed >= _A_PAUSE else 1.0
+
+
+def _by_instance(costs: Sequence[Cost]) -> Iterable[list[float]]:
+    times: dict[str, list[float]] = {}
+    for cost in costs:
+        times.setdefault(cost.of, []).append(cost.at_s)
+    return times.values()
