@@ -17,7 +17,7 @@ LEAST_RUNS = 10  # that cost something, before a run's cost can be called abnorm
 LEAST_HOURS = 5
 FLOOR = MICROS // 100  # what costs less trips nothing
 MOST_CAUGHT_UP = 24.0  # usual gaps, after a pause: what was missed meanwhile may be made up for
-_A_PAUSE = 1.5  # usual gaps: no run is quite on time
+_A_PAUSE, _A_PAUSE_S = 1.5, 60.0  # usual gaps, and seconds more than one: no run is quite on time
 _ROUNDS = 2  # so often every replica must have had its turn, or one bad minute would speak for all
 
 
@@ -155,8 +155,9 @@ def _caught_up(costs: Sequence[Cost], at_s: float, of: str) -> float:
     if not mine or not gaps:
         return 1.0
     usual = sorted(gaps)[len(gaps) // 2]
-    missed = (at_s - mine[-1]) / usual
-    return min(missed, MOST_CAUGHT_UP) if missed >= _A_PAUSE else 1.0
+    gap = at_s - mine[-1]
+    paused = gap >= _A_PAUSE * usual and gap - usual >= _A_PAUSE_S
+    return min(gap / usual, MOST_CAUGHT_UP) if paused else 1.0
 
 
 def _by_instance(costs: Sequence[Cost]) -> Iterable[list[float]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_HOUR_S = 3600.0
 _RUNS = 50  # the last that cost something
 _HOURS = 24  # the last in which something was spent
 _MOST_HOURS = 200
@@ -176,8 +177,8 @@ class Normals:
 
 def _most_an_hour(hours: Mapping[int, int], velocity: float, now: int) -> Ceiling | None:
     past = sorted((hour, micros) for hour, micros in hours.items() if hour < now and micros > 0)
-    costs = [Cost(float(hour), micros) for hour, micros in past[-_HOURS:]]
-    return ceiling(costs, velocity, LEAST_HOURS, float(now))
+    costs = [Cost(hour * _HOUR_S, micros) for hour, micros in past[-_HOURS:]]
+    return ceiling(costs, velocity, LEAST_HOURS, now * _HOUR_S)
 
 
 def _unknown(problem: NovaError) -> None:
