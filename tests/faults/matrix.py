@@ -39,6 +39,33 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "test_without_a_leash_the_next_manager_ends_what_is_left",
         ),
     ),
+    "test_managers.py": (
+        Row(
+            "`kill -9` of one of two managers",
+            "the other takes over within ten seconds; nothing runs twice at once, no payment is lost",
+            "every worker pays again, in another run; its processes are dead; journals and ledger agree",
+            "test_a_living_manager_takes_over_from_a_killed_one_within_ten_seconds",
+        ),
+        Row(
+            "SIGSTOP of a manager for a moment, and for longer than its leases last; SIGCONT",
+            "a nap changes nothing; after that its processes end by themselves, another takes over, and what wakes "
+            "books nothing and begins anew",
+            "who ran what; no payment and no run of the fenced one after it woke; its new identity in the same process",
+            "test_a_frozen_manager_is_taken_over_from_and_books_nothing_when_it_wakes",
+        ),
+        Row(
+            "another process holds the ledger's lock for longer than a manager may be silent",
+            "all wait, nobody looks dead, no run is ended by it",
+            "the same managers, leases and runs after it; journals and ledger agree",
+            "test_a_locked_ledger_makes_all_wait_and_nobody_look_dead",
+        ),
+        Row(
+            "threads hang, more than are allowed",
+            "the manager begins anew in the same process and says which hung; what hangs again soon is parked",
+            "process id, identity, the audit trail, the deployment's state; a late payment is refused",
+            "test_a_manager_whose_threads_hang_begins_anew_and_says_why",
+        ),
+    ),
     "test_disk.py": (
         Row(
             "the disk is full",
@@ -154,6 +181,7 @@ MATRIX: dict[str, tuple[Row, ...]] = {
 }
 _TITLES = {
     "test_manager_death.py": "The manager is killed",
+    "test_managers.py": "Several managers",
     "test_disk.py": "The disk and the ledger",
     "test_clock.py": "The clock",
     "test_processes.py": "Workers in processes of their own",

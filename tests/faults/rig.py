@@ -105,6 +105,10 @@ class Rig:
     def managers(self) -> list[int]:
         return [info.pid for info in running_managers(self.settings)]
 
+    def manager_ids(self) -> dict[int, str]:
+        """By process id."""
+        return {info.pid: info.id for info in running_managers(self.settings)}
+
     def lines(self, name: str) -> list[str]:
         """What workers have left word of in the file."""
         path = self.home / name
