@@ -142,7 +142,7 @@ class LocalHost:
             self._stopping = True
             for run in self._runs():
                 run.terminate(_STOPPED)
-            self._await(lambda: not self._runs() or hurry(), deadline - last_moments_s)
+            self._await(lambda: self._hang_all() or hurry(), deadline - last_moments_s)
             killed = [run for run in self._runs() if run.killable]
             for run in self._runs():
                 run.kill(_STOPPED)
@@ -156,6 +156,10 @@ class LocalHost:
             self._condition.notify_all()
             free = [slot.cell for slot in self._slots.values() if slot.run is None]
         self._let_go(free, max(0.2, deadline - time.monotonic()))
+
+    def _hang_all(self) -> bool:
+        """Whether nothing is left to wait for: the runs that hang are over, and their threads will not end."""
+        return all(slot.run is None or slot.instance.state is State.HUNG for slot in self._slots.values())
 
     def _await(self, done: Callable[[], bool], until: float) -> None:
         while not done() and (left_s := until - time.monotonic()) > 0:

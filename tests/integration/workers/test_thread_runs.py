@@ -189,6 +189,18 @@ def test_a_lowered_limit_stops_a_run_that_is_under_way(rig: Rig, agent: Any) -> 
     assert rig.ended("w").status == "interrupted"
 
 
+@pytest.mark.serial
+def test_stopping_does_not_wait_for_threads_that_hang(rig: Rig, agent: Any) -> None:
+    release = threading.Event()
+    agent(lambda ctx: release.wait(60))
+    rig.sync(rig.spec(timeout_s=0.1))
+    until(lambda: rig.states() == {"w#1": "hung"})
+    began = time.monotonic()
+    rig.host.stop(10.0)
+    assert time.monotonic() - began < 5
+    release.set()
+
+
 def test_a_hung_run_is_over_its_late_result_refused_and_no_other_starts_until_its_thread_ends(
     rig: Rig, agent: Any
 ) -> None:
