@@ -217,6 +217,12 @@ SECRETS: frozenset[str] = frozenset(
 ) | {"NOVA_ALERT_URLS"}
 
 
+def secret_values(settings: Settings) -> list[str]:
+    """What must appear in no log, whoever writes it."""
+    found = (getattr(settings, name) for name in Settings.model_fields)
+    return [value.get_secret_value() for value in found if isinstance(value, SecretStr)] + [*settings.nova_alert_urls]
+
+
 def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
     """What the process environment says, else `.env` in `cwd`, else NOVA_HOME/.env; empty means unset.
 

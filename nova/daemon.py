@@ -130,8 +130,9 @@ def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> Wo
 
 
 def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
-    from nova.config import variables
+    from nova.config import secret_values, variables
     from nova.money import Money
+    from nova.secrecy import Scrubber
     from workers.agents.registry import resolver
     from workers.enforcement import CrashPolicy
     from workers.manager import ManagerSettings
@@ -151,6 +152,7 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
             cooldown=timedelta(seconds=settings.worker_crash_cooldown),
             auto_restart=settings.worker_auto_restart,
         ),
+        scrubber=Scrubber(secret_values(settings)),
     )
 
 
@@ -218,11 +220,14 @@ def _cycle(nova: Nova) -> None:
 
 def configure_logging(nova: Nova, *, foreground: bool) -> None:
     """To NOVA_HOME/logs/manager.log, which rotates, or to standard error."""
+    from nova.config import secret_values
+    from nova.secrecy import Scrubber
     from workers.logging_setup import configure
+    from workers.logs import MANAGER_LOG
 
     settings = nova.settings
-    path = None if foreground else settings.logs_dir / "manager.log"
-    configure(settings.nova_log_level, settings.nova_log_format, path)
+    path = None if foreground else settings.logs_dir / MANAGER_LOG
+    configure(settings.nova_log_level, settings.nova_log_format, path, Scrubber(secret_values(settings)))
 
 
 class _Readiness:

@@ -89,8 +89,8 @@ class RunContext:
 
     @cached_property
     def log(self) -> logging.Logger:
-        """Writes to the worker's log (`nova workers logs`)."""
-        return WorkerLogger(self.instance, self._desk.write_log)
+        """Writes to the worker's log (`nova workers logs`); what `extra` holds is kept as fields."""
+        return WorkerLogger(self.instance, self._desk.log)
 
     @property
     def environment(self) -> Mapping[str, str]:

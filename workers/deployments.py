@@ -17,6 +17,7 @@ from nova.fleet.fleet import DeployResult, scaled_by
 from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
 from nova.ledger import audit, deployments
 from nova.money import Money
+from nova.secrecy import scrub
 from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, COMMANDS, load
 from workers.applied import outstanding, version_of
@@ -279,7 +280,7 @@ def _masked(value: Any) -> Any:
         return masked(value)
     if isinstance(value, (list, tuple)):
         return [_masked(one) for one in value]
-    return audit.scrub(value)
+    return scrub(value)
 
 
 def _not_scalable(agent: str) -> Refused:

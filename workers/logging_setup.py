@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-MAX_BYTES = 10_000_000
-PIECES = 3
+from nova.secrecy import Scrubber
+from workers.logfile import MAX_BYTES, WorkerLog
+
 _CHATTY = ("stripe", "httpx", "httpcore", "urllib3")  # a line or more for every request
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "action"}
 
@@ -19,15 +19,16 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 class EventFormatter(logging.Formatter):
     """One line an event: the time, the level, the action and what is known of it."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, scrubber: Scrubber | None = None) -> None:
         super().__init__()
         self._as_json = as_json
+        self._scrubber = scrubber or Scrubber()
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        action = getattr(record, "action", None) or record.getMessage()
-        known = {name: value for name, value in vars(record).items() if name not in _PLAIN}
-        trace = self.formatException(record.exc_info) if record.exc_info else None
+        action = self._scrubber.text(str(getattr(record, "action", None) or record.getMessage()))
+        known = self._scrubber.fields({name: value for name, value in vars(record).items() if name not in _PLAIN})
+        trace = self._scrubber.text(self.formatException(record.exc_info)) if record.exc_info else None
         if self._as_json:
             body = {"at": at, "level": record.levelname, "logger": record.name, "action": action, **known}
             return json.dumps(body | ({"traceback": trace} if trace else {}), default=str)
@@ -36,17 +37,28 @@ class EventFormatter(logging.Formatter):
         return f"{line}\n{trace}" if trace else line
 
 
-def configure(level: str, style: str, path: Path | None) -> None:
+class _ToFile(logging.Handler):
+    """Into a file that rotates, also where several managers write to it."""
+
+    def __init__(self, file: WorkerLog) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._file.write(f"{self.format(record)}\n".encode("utf-8", "replace"))
+        except Exception:  # noqa: BLE001 - as the logging module does: what cannot be told hurts nothing
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def configure(level: str, style: str, path: Path | None, scrubber: Scrubber | None = None) -> None:
     """To `path`, which rotates, or to standard error. `style` is text or json."""
-    handler: logging.Handler
-    if path is None:
-        handler = logging.StreamHandler(sys.stderr)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=MAX_BYTES, backupCount=PIECES - 1, encoding="utf-8"
-        )
-    handler.setFormatter(EventFormatter(as_json=style == "json"))
+    handler = logging.StreamHandler(sys.stderr) if path is None else _ToFile(WorkerLog(path))
+    handler.setFormatter(EventFormatter(as_json=style == "json", scrubber=scrubber))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -19,6 +19,7 @@ from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
 from nova.money import Money
+from nova.secrecy import Scrubber
 from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
 from workers.chronicle import Chronicle
@@ -76,6 +77,7 @@ class ManagerSettings:
     backoff: Backoff = field(default_factory=Backoff)
     grace_s: float = DEFAULT_GRACE_S
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
+    scrubber: Scrubber = field(default_factory=Scrubber)
     max_hung: int = 10  # threads; with more of them it starts itself anew
 
 
@@ -244,7 +246,8 @@ class WorkerManager:
             self._alerts.send(event, title, body)
 
     def _serve(self, ready: Callable[[], None]) -> Restart | None:
-        leash, logs = Leash(self.id), WorkerLogs(self._settings.logs_dir / "workers", self._clock)
+        settings, leash = self._settings, Leash(self.id)
+        logs = WorkerLogs(settings.logs_dir / "workers", self._clock, settings.scrubber)
         nursery = Nursery(self.id, leash)
         keepalive = Keepalive([leash.beat, nursery.beat])
         host = self._host(leash, logs, nursery, keepalive)

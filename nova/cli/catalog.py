@@ -42,7 +42,7 @@ _WORKERS = {
     "resume": Command("workers:resume", "Let a paused, cooling or parked deployment run again."),
     "kill": Command("workers:kill", "End a deployment's runs now and never run it again."),
     "health": Command("watch:health", "Say what is not well; exit code 1 when something is not."),
-    "logs": Command("workers:logs", "Print a deployment's log."),
+    "logs": Command("logs:logs", "Print the log of a deployment, an instance or the manager."),
 }
 _BUDGETS = {
     "list": Command("budgets:list_budgets", "Show every budget and how much of it is used."),

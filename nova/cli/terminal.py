@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
+import time
 import unicodedata
 from typing import TextIO
 
@@ -49,3 +51,17 @@ def confirm(question: str, *, yes: bool) -> None:
         raise UsageProblem(f"this needs a yes: {question}", hint="without a terminal, pass --yes")
     if not typer.confirm(question, err=True):
         raise Refused("not confirmed; nothing was changed")
+
+
+def wait_for_reader(seconds: float) -> None:
+    """Waits, and raises BrokenPipeError as soon as nobody reads standard output any more, as after `| head`."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        events = [event for _, event in poll.poll(seconds * 1000)]
+    except (OSError, ValueError):  # what cannot be watched
+        events = [0]
+    if any(event & (select.POLLERR | select.POLLHUP) for event in events):
+        raise BrokenPipeError
+    if events:
+        time.sleep(seconds)

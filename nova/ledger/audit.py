@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,20 +16,13 @@ from sqlalchemy import Connection, Row, insert, select, text
 
 from nova.clock import from_us, to_us
 from nova.ledger.schema import audit, meta
+from nova.secrecy import scrub
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 _HEAD = "audit_head"  # SEQ:HASH of the newest row
 _FACTS = ("seq", "at_us", "actor", "action", "subject", "detail")
-_HIDDEN = "***"
-_SECRET_NAME = re.compile(
-    r"secret|token|passw|pwd|credential|authori[sz]ation|cookie|api_?key|(^|[-_. ])keys?($|[-_. ])", re.IGNORECASE
-)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SECRET_VALUE = re.compile(
-    r"\b[srp]k_(?:live|test)_\w+|\bwhsec_\w+|\bSG\.[\w-]+\.[\w-]+|\bgh[a-z]_\w{20,}|\bgithub_pat_\w+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
-)
 _SET_HEAD = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
@@ -74,21 +66,6 @@ def chained(before: str, row: Mapping[str, Any]) -> str:
     """SHA-256 over the hash before and every column of the row but its hash."""
     facts = [before, *(row[name] for name in _FACTS)]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
-
-
-def scrub(value: Any) -> Any:
-    """The same without what keys named like secrets hold, and without what looks like one of the platforms' keys."""
-    if isinstance(value, Mapping):
-        return {str(key): _HIDDEN if _is_secret(str(key)) else scrub(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        return _SECRET_VALUE.sub(_HIDDEN, value)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [scrub(inner) for inner in value]
-    return value
-
-
-def _is_secret(name: str) -> bool:
-    return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
 
 
 def _head(conn: Connection) -> tuple[int, str]:

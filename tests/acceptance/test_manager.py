@@ -103,7 +103,7 @@ def test_stop_all_pauses_the_fleet_and_stops_the_manager(nova: Home) -> None:
 def test_logs_are_followed_until_interrupted(nova: Home) -> None:
     nova.deploy("talker", "echo run of $NOVA_WORKER", "--every", "1s")
     nova.run("workers", "start")
-    until("something is logged", lambda: nova.json("workers", "logs", "talker")["lines"])
+    until("something is logged", lambda: nova.run("workers", "logs", "talker").stdout)
     following = nova.start("workers", "logs", "talker", "-f", "-n", "1")
     try:
         assert following.stdout is not None

@@ -16,6 +16,8 @@ from workers.hosts.base import Fact, InstanceId, Overspent, Report, Seen, Spec
 from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Cell, Outcome, Run, Services
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
+from workers.log_lines import Wanted, parse
+from workers.logs import Log, texts
 from workers.worker_monitor import Used, usage_of
 
 log = logging.getLogger(__name__)
@@ -129,7 +131,8 @@ class LocalHost:
             run.gate.close("another manager took over", wait_s=0)
 
     def logs(self, instance: InstanceId, n: int) -> Sequence[str]:
-        return self._services.logs.tail(instance.rpartition("#")[0], n, instance)
+        path = self._services.logs.path(instance.rpartition("#")[0])
+        return texts(Log(path, parse).tail(Wanted(instance), n))
 
     def stop(self, grace_s: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """Order: no new runs; ask; wait; kill the groups; record what is left, so that nothing of it counts later.

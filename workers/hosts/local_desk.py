@@ -68,6 +68,9 @@ class LocalDesk:
     def write_log(self, lines: Sequence[str]) -> None:
         self._run.write_log(lines)
 
+    def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
+        self._run.log(level, message, fields)
+
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         return self._run.command(text, cwd, env)
 

@@ -196,7 +196,14 @@ class Run:
 
     def write_log(self, lines: Sequence[str]) -> None:
         self.beat()
-        self.services.logs.write(self.spec.worker, self.spec.instance, lines)
+        self.services.logs.write(self.spec.worker, self.spec.instance, lines, run=self.id)
+
+    def log(self, level: str, message: str, fields: Mapping[str, Any] | None = None) -> None:
+        self.beat()
+        spec = self.spec
+        self.services.logs.write(
+            spec.worker, spec.instance, [message], run=self.id, level=level, stream=None, fields=fields
+        )
 
     def budget_hit(self, kind: str, breaches: tuple[Breach, ...], asked: Money | None = None) -> None:
         self._tell(BudgetHit(kind, self.spec.worker, self.id, breaches, asked))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""nova workers scale|pause|resume|kill|logs: one deployment, or all of them."""
+"""nova workers scale|pause|resume|kill: one deployment, or all of them."""
 
 from __future__ import annotations
 
@@ -134,42 +134,3 @@ def kill(
         emit(_row(deployment))
     else:
         line(f"{deployment.name}: {deployment.state}")
-
-
-def logs(
-    name: Worker,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
-    n: Annotated[int, typer.Option("-n", min=0, help="Begin with so many of the last lines.")] = 100,
-    json: AsJson = False,
-) -> None:
-    """Print a deployment's log.
-
-    Example:
-      nova workers logs mailer -f
-    """
-    from nova.errors import UsageProblem
-    from workers.logs import follow as follow_log
-    from workers.logs import tail
-
-    if json and follow:
-        raise UsageProblem("--json and --follow do not go together")
-    with session() as nova:
-        lines = tail(nova, name, n)
-        if json:
-            emit({"name": name, "lines": lines})
-            return
-        for text in lines:
-            line(text)
-        if follow:
-            _follow(follow_log(nova, name))
-        elif not lines:
-            note(f"{name} has not logged anything yet")
-
-
-def _follow(lines: Iterable[str]) -> None:
-    import sys
-
-    sys.stdout.flush()
-    for text in lines:
-        line(text)
-        sys.stdout.flush()

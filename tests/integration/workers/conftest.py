@@ -27,7 +27,9 @@ from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.hosts.run import Services
 from workers.instance import Backoff
+from workers.log_lines import parse
 from workers.logfile import WorkerLogs
+from workers.logs import Log, texts
 
 
 def until(condition: Callable[[], Any], what: str = "the condition", seconds: float = 15.0) -> Any:
@@ -126,7 +128,7 @@ class Rig:
         return until(lambda: len(runs := self.runs(worker)) >= count and runs[0], f"{count} runs of {worker}")
 
     def log(self, worker: str = "sh") -> str:
-        return "\n".join(self.services.logs.tail(worker, 1000))
+        return "\n".join(texts(Log(self.services.logs.path(worker), parse).tail(n=1000)))
 
 
 @pytest.fixture

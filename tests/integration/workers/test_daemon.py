@@ -142,11 +142,8 @@ def test_what_an_agent_prints_is_in_its_own_log(nova: Nova, home: Path) -> None:
     log = home / "logs" / "workers" / "talker.log"
     until(lambda: log.exists() and "last words" in log.read_text(), "it has printed")
     stop(nova.settings, 10.0)
-    assert [line.split(" ", 2)[2] for line in log.read_text().splitlines()] == [
-        "hello world",
-        "a problem",
-        "last words",
-    ]
+    printed = [json.loads(line)["message"] for line in log.read_text().splitlines()]
+    assert printed == ["hello world", "a problem", "last words"]
     assert (home / "logs" / "manager.out").read_text() == ""
     assert "text=from elsewhere" in (home / "logs" / "manager.log").read_text()
 

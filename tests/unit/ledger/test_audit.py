@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, text, update
 
 from nova.ledger import audit
-from nova.ledger.audit import Audit, chained, check_chain, scrub
+from nova.ledger.audit import Audit, chained, check_chain
 from nova.ledger.schema import audit as table
 from nova.ledger.store import Store
+from nova.secrecy import scrub
 
 
 class Row(NamedTuple):

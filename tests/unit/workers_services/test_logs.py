@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.errors import NotFound
 from nova.fleet.documents import Declaration
+from workers.log_lines import Wanted
 from workers.logfile import WorkerLog
-from workers.logs import follow, tail
+from workers.logs import manager_log, texts, worker_log
 
 
 class NothingMore(Exception):
@@ -28,6 +30,14 @@ def log(nova: Nova) -> Iterator[WorkerLog]:
 def write(log: WorkerLog, *numbers: int) -> None:
     for number in numbers:
         log.write(f"line {number} {'x' * 80}\n".encode())
+
+
+def tail(nova: Nova, name: str, n: int) -> list[str]:
+    return texts(worker_log(nova, name).tail(n=n))
+
+
+def follow(nova: Nova, name: str, n: int = 0, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
+    return (text for line in worker_log(nova, name).follow(n=n, wait=wait) for text in line.text())
 
 
 def numbers(lines: list[str]) -> list[int]:
@@ -116,3 +126,69 @@ def test_half_a_line_is_held_back_until_it_is_whole(nova: Nova, log: WorkerLog, 
 
     write(log, 0)
     assert rest_of(follow(nova, "mail", wait=wait)) == ["one line", "and another"]
+
+
+def test_following_goes_through_several_rotations_between_two_looks(nova: Nova, log: WorkerLog) -> None:
+    steps: list[Callable[[], None]] = [lambda: write(log, *range(2, 28)), lambda: write(log, 28)]
+
+    def wait(_: float) -> None:
+        if not steps:
+            raise NothingMore
+        steps.pop(0)()
+
+    write(log, 1)
+    assert numbers(rest_of(follow(nova, "mail", wait=wait))) == list(range(2, 29))
+
+
+def test_following_chooses_as_the_last_lines_are_chosen(nova: Nova, log: WorkerLog) -> None:
+    def event(level: str, instance: str) -> bytes:
+        return f'{{"at":"2026-03-01T12:00:00Z","level":"{level}","instance":"{instance}","message":"x"}}\n'.encode()
+
+    steps = [b"".join(event(level, f"mail#{n}") for level in ("INFO", "ERROR") for n in (1, 2))]
+
+    def wait(_: float) -> None:
+        if not steps:
+            raise NothingMore
+        log.write(steps.pop())
+
+    log.write(event("ERROR", "mail#1") + event("ERROR", "mail#2"))
+    found: list[tuple[str, str | None]] = []
+    with pytest.raises(NothingMore):
+        for line in worker_log(nova, "mail").follow(Wanted("mail#2", "WARNING"), n=5, wait=wait):
+            found.append((line.level, line.instance))
+    assert found == [("ERROR", "mail#2")] * 2
+
+
+def test_a_traceback_belongs_to_its_event(nova: Nova) -> None:
+    log = manager_log(nova)
+    log.path.parent.mkdir(parents=True)
+    log.path.write_text(
+        "left from before\n"
+        "2026-03-01T12:00:00.000Z INFO    nova.daemon manager_ready pid=7\n"
+        "2026-03-01T12:00:01.000Z ERROR   workers.manager turn_failed\n"
+        "Traceback (most recent call last):\n"
+        "ValueError: no luck\n"
+    )
+    (error,) = log.tail(Wanted(level="ERROR"))
+    assert error.message == "turn_failed\nTraceback (most recent call last):\nValueError: no luck"
+    assert [line.message for line in log.tail()][:2] == ["left from before", "manager_ready pid=7"]
+    assert texts(log.tail(n=1))[0] == "2026-03-01T12:00:01.000Z ERROR turn_failed logger=workers.manager"
+
+
+def test_a_traceback_is_followed_with_its_event(nova: Nova) -> None:
+    log = manager_log(nova)
+    log.path.parent.mkdir(parents=True)
+    log.path.write_text("")
+    ready = "2026-03-01T12:00:00.000Z INFO    nova.daemon manager_ready pid=7\nignored\n"
+    more = [ready + "2026-03-01T12:00:01.000Z ERROR   workers.manager turn_failed\nTraceback\n"]
+
+    def wait(_: float) -> None:
+        if not more:
+            raise NothingMore
+        log.path.write_text(more.pop())
+
+    found: list[str] = []
+    with pytest.raises(NothingMore):
+        for line in log.follow(Wanted(level="ERROR"), wait=wait):
+            found.append(line.message)
+    assert found == ["turn_failed", "Traceback"]
