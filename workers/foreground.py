@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import Clock
@@ -14,6 +15,7 @@ from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.fleet.terms import Schedule
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
+from nova.secrecy import Scrubber
 from workers.enforcer import AlertSink, Enforcer
 from workers.hosts.base import BudgetHit, InstanceId, RunEnded, Spec
 from workers.hosts.keepalive import Keepalive
@@ -22,6 +24,7 @@ from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.instance import Backoff
 from workers.lock import ProcessLock
+from workers.log_lines import LogLine
 from workers.logfile import WorkerLogs
 from workers.manager import ManagerSettings, services_of
 from workers.recovery import FOREGROUND, recover_foreground
@@ -94,7 +97,7 @@ class ForegroundRun:
         leash = Leash(self.id)
         nursery = Nursery(self.id, leash)
         keepalive = Keepalive([leash.beat, nursery.beat])
-        logs = _ShownLogs(self._settings.logs_dir / "workers", self._clock, self._show)
+        logs = _ShownLogs(self._settings.logs_dir / "workers", self._clock, self._settings.scrubber, self._show)
         services = services_of(
             self.id, self._ledger, self._settings, self._clock, self._platforms, leash, logs, nursery, keepalive
         )
@@ -160,11 +163,23 @@ class ForegroundRun:
 
 
 class _ShownLogs(WorkerLogs):
-    def __init__(self, directory: Any, clock: Clock, show: Show) -> None:
-        super().__init__(directory, clock)
+    """What was printed is shown as it is, what was logged with its level and fields."""
+
+    def __init__(self, directory: Path, clock: Clock, scrubber: Scrubber, show: Show) -> None:
+        super().__init__(directory, clock, scrubber)
         self._show = show
 
-    def write(self, worker: str, instance: InstanceId, lines: Any) -> None:
-        told = list(lines)
-        self._show(told)
-        super().write(worker, instance, told)
+    def write(
+        self,
+        worker: str,
+        instance: InstanceId,
+        lines: Sequence[str],
+        *,
+        run: str | None = None,
+        level: str = "INFO",
+        stream: str | None = "stdout",
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        told = [self.scrubber.text(line) for line in lines]
+        self._show(told if stream else LogLine(f"{level} {told[0]}", fields=self.scrubber.fields(fields or {})).text())
+        super().write(worker, instance, lines, run=run, level=level, stream=stream, fields=fields)

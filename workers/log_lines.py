@@ -102,7 +102,7 @@ def encode(
     """One JSON object and a newline. Lines that were printed at once share an object: they may be thousands."""
     body: dict[str, Any] = {"at": at, "level": level, "instance": instance}
     body |= {name: value for name, value in (("run", run), ("stream", stream)) if value}
-    fields = fields if len(_json(fields)) <= _MOST_FIELDS else {"too_large": f"{len(_json(fields))} characters"}
+    fields = _bounded(fields)
     return _json(body | {"message": message} | ({"fields": fields} if fields else {})) + "\n"
 
 
@@ -110,13 +110,21 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def json_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def json_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """As JSON has them: what it lacks as text."""
+    return _bounded({name: _as_json(value) for name, value in fields.items()})
+
+
+def _as_json(value: Any) -> Any:
     try:
-        found: dict[str, Any] = json.loads(json.dumps(fields, default=str, allow_nan=False))
+        return json.loads(json.dumps(value, default=str, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
-        return {str(name): repr(value)[:1000] for name, value in fields.items()}
-    return found
+        return str(value)
+
+
+def _bounded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    size = len(_json(fields)) if fields else 0
+    return fields if size <= _MOST_FIELDS else {"too_large": f"{size} characters"}
 
 
 def parse(raw: bytes) -> LogLine:

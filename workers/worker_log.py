@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers.log_lines import json_fields, level_of
+from workers.log_lines import LONGEST, json_fields, level_of
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -21,7 +21,7 @@ class _ToFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             fields = {name: value for name, value in vars(record).items() if name not in _PLAIN}
-            self._write(level_of(record.levelno), self.format(record), json_fields(fields))
+            self._write(level_of(record.levelno), self.format(record)[:LONGEST], json_fields(fields))
         except Exception:  # noqa: BLE001 - as the logging module does: a log never hurts its run
             self.handleError(record)
 

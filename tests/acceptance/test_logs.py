@@ -27,7 +27,7 @@ def _deployed(nova: Home) -> None:
     nova.run("deploy", "office", "clerk", "--replicas", "2", "--every", "1h")
     nova.run("workers", "start")
     for name in ("clerk#1", "clerk#2"):
-        until(f"{name} has failed", lambda name=name: nova.run("workers", "logs", name, "--level", "warning").stdout)
+        until(f"{name} has failed", lambda name=name: nova.run("workers", "logs", name, "--level", "error").stdout)
     nova.run("workers", "stop")
 
 
@@ -41,7 +41,7 @@ def test_lines_are_chosen_and_told_as_json(nova: Home) -> None:
     assert lines[1]["fields"] == {"to": "kim", "password": "***"}
     assert lines[0]["run"] == lines[2]["run"] is not None
     words = nova.run("workers", "logs", "clerk", "--level", "warning", "-n", "1000").stdout
-    assert "WARNING odd" in words and "printed" not in words
+    assert "WARNING odd" in words and "printed" not in words and "ValueError: no luck" in words
     assert nova.run("workers", "logs", "clerk", "--since", "1h").stdout.count("WARNING odd") >= 2
     assert nova.run("workers", "logs", "clerk", "--until", "1h").stdout == ""
     assert "manager_started" in nova.run("workers", "logs", "--manager", "--level", "INFO").stdout

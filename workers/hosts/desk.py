@@ -57,8 +57,8 @@ class Desk(Protocol):
         """A sign of life; `for_s`: so long it is well without another one."""
         ...
 
-    def write_log(self, lines: Sequence[str]) -> None:
-        """What was printed."""
+    def write_log(self, lines: Sequence[str], stream: str = "stdout") -> None:
+        """What was printed, on stdout or stderr."""
         ...
 
     def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:

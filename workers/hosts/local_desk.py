@@ -65,8 +65,8 @@ class LocalDesk:
     def beat(self, for_s: float = 0.0) -> None:
         self._run.beat(for_s)
 
-    def write_log(self, lines: Sequence[str]) -> None:
-        self._run.write_log(lines)
+    def write_log(self, lines: Sequence[str], stream: str = "stdout") -> None:
+        self._run.write_log(lines, stream)
 
     def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
         self._run.log(level, message, fields)

@@ -21,6 +21,7 @@ from workers.hosts.environment import allowed, declared
 from workers.hosts.nursery_client import MARK
 from workers.hosts.process import Process
 from workers.hosts.wire import BadMessage, error_of_wire, error_to_wire, read_call, text, text_or_none, texts
+from workers.log_lines import LEVELS
 
 if TYPE_CHECKING:
     from workers.hosts.base import Spec
@@ -305,10 +306,13 @@ def _note(desk: Desk, message: Mapping[str, Any]) -> int:
         case "beat", [int() | float() as for_s] if 0 <= for_s <= LONGEST_S:
             desk.beat(for_s)
             return 0
-        case "log", [lines]:
+        case "printed", [lines, "stdout" | "stderr" as stream]:
             written = texts(lines)
-            desk.write_log(written)
+            desk.write_log(written, stream)
             return sum(map(len, written))
+        case "logged", [str(level), str(event), dict(fields)] if level in LEVELS:
+            desk.log(level, event, fields)
+            return len(event)
     raise BadMessage("the worker's process sent a note of no known kind")
 
 

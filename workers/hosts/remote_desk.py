@@ -128,10 +128,13 @@ class RemoteDesk:
             self._beaten_at = now
             self._note("beat", [for_s])
 
-    def write_log(self, lines: Sequence[str]) -> None:
+    def write_log(self, lines: Sequence[str], stream: str = "stdout") -> None:
         cut = [line[:_LINE_CHARS].encode("utf-8", "replace").decode() for line in lines]
         for first in range(0, len(cut), _LINES):
-            self._note("log", [cut[first : first + _LINES]])
+            self._note("printed", [cut[first : first + _LINES], stream])
+
+    def log(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
+        self._note("logged", [level, message, dict(fields)])
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         from workers.hosts.command import booking

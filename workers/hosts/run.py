@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -194,9 +194,9 @@ class Run:
                 self._unreachable = problem
             raise
 
-    def write_log(self, lines: Sequence[str]) -> None:
+    def write_log(self, lines: Sequence[str], stream: str = "stdout") -> None:
         self.beat()
-        self.services.logs.write(self.spec.worker, self.spec.instance, lines, run=self.id)
+        self.services.logs.write(self.spec.worker, self.spec.instance, lines, run=self.id, stream=stream)
 
     def log(self, level: str, message: str, fields: Mapping[str, Any] | None = None) -> None:
         self.beat()
@@ -292,7 +292,8 @@ class Run:
         """Records how it ended, once; False when that was done already."""
         if not self.gate.close(outcome.error or outcome.status):
             return False
-        self.outcome = outcome
+        error = outcome.error and self.services.logs.scrubber.text(outcome.error)
+        self.outcome = outcome = replace(outcome, error=error)
         ended_at = self.services.clock.now()
         if self._meter is not None and outcome.status == "succeeded":
             self._meter.succeeded()
@@ -328,20 +329,27 @@ class Run:
         if isinstance(problem, BudgetExceeded):
             return Outcome("interrupted", error=problem.message)
         if self._unreachable is not None:
-            self.write_log([self._unreachable.message])
+            self.log("ERROR", self._unreachable.message)
             return Outcome("interrupted", error=self._unreachable.message)
         if isinstance(problem, ManagerWasSilent):
             return Outcome("interrupted", error=problem.message)
-        told, lines = _words(problem)
-        self.write_log(lines)
+        told, shown = _words(problem)
+        self.log("ERROR", shown)
         crash = not isinstance(problem, _NO_CRASH)
         return Outcome("failed", crash=crash, error=told[-_ERROR_CHARS:])
 
     def _worker_run(self) -> RunResult | None:
-        demand(self.spec.secrets, self.services.variables())
+        self._unlock_secrets()
         if self.spec.runtime == "process" and self.spec.agent not in COMMANDS:
             return self._run_in_process()
         return self._run_here()
+
+    def _unlock_secrets(self) -> None:
+        """Raises MissingSecret for a declared one that has no value; none of the others is ever logged."""
+        if self.spec.secrets:
+            known = self.services.variables()
+            demand(self.spec.secrets, known)
+            self.services.logs.scrubber.add(known[name] for name in self.spec.secrets)
 
     def _run_in_process(self) -> RunResult | None:
         spec, cell = self.spec, self._cell
@@ -380,12 +388,12 @@ def _of_trip(trip: Trip) -> BudgetExceeded:
     return BudgetExceeded(trip.reason, hint="its breaker opens: `nova workers health` says what follows")
 
 
-def _words(problem: BaseException) -> tuple[str, list[str]]:
+def _words(problem: BaseException) -> tuple[str, str]:
     """What is recorded of it, and what its log is told."""
     if isinstance(problem, NovaError):
         told = problem.message if problem.hint is None else f"{problem.message} ({problem.hint})"
-        return told if isinstance(problem, MissingSecret) else problem.message, told.splitlines()
+        return told if isinstance(problem, MissingSecret) else problem.message, told
     if isinstance(problem, Raised):
-        return problem.told, problem.trace
+        return problem.told, "\n".join(problem.trace)
     last = "".join(traceback.format_exception_only(problem)).strip()
-    return last, traceback.format_exc().splitlines()
+    return last, traceback.format_exc().strip()

@@ -47,7 +47,8 @@ class CommandEnded:
 
 
 class ShellRun:
-    """`on_message` books a message or raises; `on_output` takes lines of ordinary output.
+    """`on_message` books a message or raises; `on_output` takes lines of ordinary output and the
+    name of their stream.
 
     Without a leash, something else sees to it that the group does not outlive its manager.
     """
@@ -57,7 +58,7 @@ class ShellRun:
         leash: Leash | None,
         currency: str,
         on_message: Callable[[Message], None],
-        on_output: Callable[[Sequence[str]], None],
+        on_output: Callable[[Sequence[str], str], None],
         limits: Resources = Resources(),
     ) -> None:
         self._leash = leash
@@ -185,7 +186,7 @@ class ShellRun:
         if shown:
             if not is_output:
                 self._tail.extend(line[-_ERROR_TAIL:] for line in shown)
-            self._on_output(shown)
+            self._on_output(shown, "stdout" if is_output else "stderr")
 
     def _metered(self, line: bytes) -> bool:
         try:
@@ -209,7 +210,7 @@ class ShellRun:
 
     def _fail(self, problem: NovaError, *, end: bool) -> None:
         self._problem = self._problem or problem.message
-        self._on_output([f"nova: {problem.message}"])
+        self._on_output([f"nova: {problem.message}"], "stderr")
         self._answer({"ok": False, "error": type(problem).__name__, "message": problem.message})
         if end:
             self._end()
