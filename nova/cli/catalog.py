@@ -128,6 +128,7 @@ COMMANDS: dict[str, Entry] = {
     "ledger": Group("The book of every entry and run.", _LEDGER, MONEY),
     "autonomous": Group("Decide by ROI, inside budgets, with your approval.", _AUTONOMOUS, AUTONOMY),
     "status": Command("overview:status", "Show on one screen what runs, earns and waits for you.", REST),
+    "top": Command("top:top", "Watch the fleet live on the whole terminal, and act on it.", REST),
     "doctor": Command("doctor:doctor", "Check configuration, keys, clock, disk and permissions.", REST),
     "platforms": Group("The platforms nova talks to.", _PLATFORMS, REST),
     "audit": Group("Who did what.", _AUDIT, REST),

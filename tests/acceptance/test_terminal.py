@@ -39,6 +39,9 @@ class Terminal:
     def answer(self, text: str) -> None:
         os.write(self._master, text.encode() + b"\n")
 
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
     def end(self, seconds: float = 20.0) -> int:
         self._read(lambda: False, seconds)
         code = self.process.wait(timeout=seconds)

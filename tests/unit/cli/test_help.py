@@ -52,8 +52,8 @@ def test_help_is_short_too(args: list[str], capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith("Usage: nova")
 
 
-def test_every_command_speaks_json_but_the_play() -> None:
-    assert {path for path in ALL if "--json" not in _help(path)} == {"demo"}
+def test_every_command_speaks_json_but_the_play_and_the_screen() -> None:
+    assert {path for path in ALL if "--json" not in _help(path)} == {"demo", "top"}
 
 
 def test_every_key_of_the_policy_has_a_meaning() -> None:
