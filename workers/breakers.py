@@ -166,7 +166,8 @@ class Breakers:
         self.probes.pop(one.name, None)
         self._windows.pop(one.name, None)
         body = {"breaker": trip.rule, "trips": trips, "until": iso(until) if until else None, "evidence": trip.evidence}
-        self._record(one, "pause", step, f"{trip.rule}: {trip.reason}", body)
+        reason = trip.reason if step == REOPENED else f"{trip.rule.replace('_', ' ')}: {trip.reason}"
+        self._record(one, "pause", step, reason, body)
         title = "opened again" if step == REOPENED else "opened"
         self._alert(
             step, f"the breaker of {one.name} {title}", f"{trip.reason}\n{self._what_follows(one, wait, until)}"

@@ -181,11 +181,11 @@ def resume(nova: Parts, name: str, *, by: str) -> Deployment:
     """Lets it run again, paused, cooling down or parked. Raises Refused for what was killed, and for what a budget in
     total has stopped: that is to be raised.
 
-    Of what ROI or a budget had paused, the evidence counts from now on.
+    Of what ROI, a budget or its breaker had paused, the evidence counts from now on.
     """
     before = nova.fleet.get(name)
     _refuse_without_room(nova, before)
-    override = before.pause_reason in ("roi", "budget")
+    override = before.pause_reason in ("roi", "budget", "breaker")
     at = nova.clock.now()
     return _changed(nova, before, lambda: nova.fleet.resume(name, at, override=override), "resumed", by)
 
@@ -203,7 +203,9 @@ def _refuse_without_room(nova: Parts, one: Deployment) -> None:
 
 
 def resume_all(nova: Parts, by: str) -> list[Deployment]:
-    """Those it resumed: what an operator had paused, what is parked or cools down; not what ROI or a budget paused."""
+    """Those it resumed: what an operator had paused, what is parked or cools down; not what ROI, a budget or a breaker
+    has paused.
+    """
     chosen = [
         one
         for one in nova.fleet.snapshot().deployments.values()

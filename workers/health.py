@@ -13,6 +13,8 @@ from nova.ledger.instances import Observation
 from nova.ledger.limits import Limit
 from nova.ledger.run_records import RunSums
 from nova.money import Money
+from workers.breakers import OPENED, REOPENED
+from workers.hosts.environment import NO_VALUE
 from workers.lock import ManagerInfo, managers
 from workers.parts import Parts
 from workers.status import instances_of_living
@@ -20,6 +22,8 @@ from workers.status import instances_of_living
 SYNC_INTERVAL = timedelta(minutes=15)
 _SYNCED = ("stripe",)  # by the manager, without being asked
 _RECENT = timedelta(hours=1)
+_ACTS = 200  # of a manager, which open and probe in turn
+_MOMENT = timedelta(seconds=10)
 _SILENT = timedelta(seconds=30)  # a manager samples every two seconds
 _LEAST_FREE = 500_000_000  # bytes
 
@@ -41,8 +45,11 @@ def _problems(nova: Parts) -> Iterator[Problem]:
     recent = nova.ledger.runs.sums(now - _RECENT, now + timedelta(microseconds=1))
     for one in snapshot.deployments.values():
         yield from _of_state(one)
+        yield from _of_breaker(nova, one, seen.get(one.name, []), now)
         yield from _of_instances(one, seen.get(one.name, []), now)
+        yield from _of_secrets(nova, one)
         yield from _of_runs(one, recent)
+    yield from _of_leases(nova, snapshot, living, now)
     yield from _of_sync(nova, now)
     yield from _of_money(nova, snapshot)
     yield from _of_disk(nova)
@@ -86,8 +93,59 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
         yield _problem(
             one.name, f"paused by its budget until {until}", "raise the budget, or wait for the window to turn"
         )
-    elif one.state == "paused" and one.pause_reason == "breaker":
-        yield _problem(one.name, "paused by a breaker", f"`nova autonomous history --worker {one.name}` says why")
+
+
+def _of_breaker(nova: Parts, one: Deployment, seen: list[Observation], now: datetime) -> Iterator[Problem]:
+    """Why it is open, since when, and what follows."""
+    breaker = one.breaker
+    if breaker is None:
+        return
+    acts = nova.ledger.decisions.history(one.name, since=one.state_since - _MOMENT, limit=_ACTS)
+    why = next((act.reason for act in acts if act.rule == OPENED), breaker.rule.replace("_", " "))
+    after = next((f"; {act.reason}" for act in acts if act.rule == REOPENED), "")
+    since, follows = _to_the_second(one.state_since), _next_probe(one, seen, now)
+    said = f"its breaker has been open since {since}: {why}{after}; {follows}"
+    advice = f"see `nova workers logs {one.name}`; to let it run at once: `nova workers resume {one.name}`"
+    yield _problem(one.name, said, advice)
+
+
+def _to_the_second(at: datetime) -> str:
+    return iso(at.replace(microsecond=0))
+
+
+def _next_probe(one: Deployment, seen: list[Observation], now: datetime) -> str:
+    if one.breaker is not None and one.breaker.probing:
+        return "one run probes now"
+    if one.state_until is None:
+        return "it waits for a person"
+    if one.state_until > now:
+        left = max(1, round((one.state_until - now).total_seconds()))
+        in_words = format_duration(left if left < 120 else -(-left // 60) * 60)
+        return f"one run probes at {_to_the_second(one.state_until)} (in {in_words})"
+    held = ", ".join(each.instance for each in seen)
+    return f"its probe is due, and waits for what still runs: {held}" if held else "its probe is due"
+
+
+def _of_secrets(nova: Parts, one: Deployment) -> Iterator[Problem]:
+    """As its last run found them: what the manager's environment holds is not for others to see."""
+    last = nova.ledger.runs.recent(one.name, 1) if one.secrets and one.state != "killed" else []
+    if last and last[0].status == "failed" and (last[0].error or "").startswith(NO_VALUE):
+        said = str(last[0].error).partition(", which")[0]
+        yield _problem(one.name, said, "set it in NOVA_HOME/.env or the manager's environment: `nova workers restart`")
+
+
+def _of_leases(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo], now: datetime) -> Iterator[Problem]:
+    """Held by a manager that gives no sign of life, although another one could take them over."""
+    if not living:
+        return
+    records = nova.ledger.instances.managers.all()
+    alive = {info.id for info in living}
+    alive |= {one.id for one in records if one.stopped_at is None and now - one.heartbeat_at <= _SILENT}
+    for worker, lease in nova.ledger.leases.all().items():
+        one = snapshot.deployments.get(worker)
+        if one is not None and one.state == "active" and lease.manager is not None and lease.manager not in alive:
+            said = f"it is still leased to the manager {lease.manager}, which gives no sign of life"
+            yield _problem(worker, said, "another manager takes it over within seconds, else `nova workers restart`")
 
 
 def _of_instances(one: Deployment, seen: list[Observation], now: datetime) -> Iterator[Problem]:

@@ -72,7 +72,7 @@ def words(record: DecisionRecord) -> str:
         lines.append(f"cost      {body['daily_cost_impact']} a day, risk {body.get('risk')}")
     lines += _approval(record)
     if body.get("evidence"):
-        lines += ["", *_evidence(body["evidence"])]
+        lines += ["", *(_evidence if "window" in body["evidence"] else _figures)(body["evidence"])]
     if body.get("policy"):
         lines += ["", *_policy(body["policy"], body.get("policy_version"))]
     return "\n".join(lines) + "\n"
@@ -117,6 +117,11 @@ def _evidence(seen: dict[str, Any]) -> list[str]:
         lines.append(f"  stale     {', '.join(seen['stale'])}")
     lines.append(f"  budget    {seen['budget_left']} left a day ({seen['budget_scope']})")
     return lines
+
+
+def _figures(seen: dict[str, Any]) -> list[str]:
+    """Of what the manager did by itself: each by its own name."""
+    return ["It saw:", *(f"  {name.replace('_', ' '):<9} {value}" for name, value in seen.items() if value is not None)]
 
 
 def _policy(policy: dict[str, Any], version: Any) -> list[str]:

@@ -25,6 +25,8 @@ _ALLOWED_LIKE = re.compile(
 # What the manager knows and a command has no business with, unless it is declared.
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|^NOVA_DATABASE_URL$|^NOVA_ALERT_URLS$|_DSN$", re.IGNORECASE)
 
+NO_VALUE = "no value is set for"
+
 
 class MissingSecret(NovaError):
     """A declared secret has no value."""
@@ -54,7 +56,7 @@ def demand(secrets: Iterable[str], known: Mapping[str, str]) -> None:
     without = missing(secrets, known)
     if without:
         raise MissingSecret(
-            f"no value is set for {', '.join(without)}, which this deployment declares as its secret",
+            f"{NO_VALUE} {', '.join(without)}, which this deployment declares as its secret",
             hint="set it in the manager's environment or in NOVA_HOME/.env",
         )
 
