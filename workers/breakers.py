@@ -80,7 +80,7 @@ class Breakers:
         if fact.probe is not None:
             return self._probed(one, fact)
         window = self._window(one)
-        if not window.runs or window.runs[-1].run != fact.run:
+        if fact.status != "interrupted" and (not window.runs or window.runs[-1].run != fact.run):
             self._take(one, window, fact)
         if fact.status != "failed" or one.state not in ("active", "cooling_down"):
             return False

@@ -34,11 +34,11 @@ class Conduct:
         self._store = store
 
     def last_runs(self, worker: str, since: datetime, limit: int) -> list[EndedRun]:
-        """Those that began from `since` on and have ended, in the order they began."""
+        """Those that began from `since` on and ended by themselves, in the order they began."""
         columns = (runs.c.id, runs.c.instance, runs.c.started_us, runs.c.status, runs.c.cost_micros, runs.c.error)
         query = (
             select(*columns)
-            .where(*_of(worker, since), runs.c.ended_us.is_not(None))
+            .where(*_of(worker, since), runs.c.status.in_(("succeeded", "failed")))
             .order_by(runs.c.started_us.desc())
             .limit(limit)
         )
