@@ -96,6 +96,7 @@ class Instance:
         self._held = False  # a thread is executing, or has been ordered to
         self._asked = False
         self._killed = False
+        self._grace_s = GRACE_S
         self.silent = False  # the run is being ended because it gave no sign of life
         self._end_at = inf  # when the run's time is over
         self._kill_at = inf  # when a terminated process group is killed
@@ -128,6 +129,7 @@ class Instance:
     def ended(self, now: float, *, crash: bool) -> None:
         """The thread is free again. A crash is retried after the backoff, whatever `every` is."""
         self._held = self._asked = self._killed = self.silent = False
+        self._grace_s = GRACE_S
         self._end_at = self._kill_at = self._give_up_at = inf
         self._crashes = self._crashes + 1 if crash else 0
         self._retry_at = now + self._backoff.delay(self._crashes) if crash else None
@@ -139,9 +141,10 @@ class Instance:
         self._killed = self._held
         self._end_at = min(self._end_at, now)
 
-    def cut(self, at: float) -> None:
-        """The run's time is over at `at`, if not before."""
+    def cut(self, at: float, grace_s: float = GRACE_S) -> None:
+        """The run's time is over at `at`, if not before; a process group then has `grace_s` to end."""
         self._end_at = min(self._end_at, at)
+        self._grace_s = min(self._grace_s, grace_s)
 
     def step(self, now: float, *, killable: bool = False, silent_at: float = inf) -> tuple[Order, float]:
         """The order of this moment and when to step again. `killable`: the run is in a process group of its own.
@@ -201,6 +204,6 @@ class Instance:
         if not killable and not self._killed:
             self.state = State.HUNG
             return Order.ABANDON, inf
-        self._kill_at = now + GRACE_S if killable else inf
-        self._give_up_at = now + (2 * GRACE_S if killable else GRACE_S)
+        self._kill_at = now + self._grace_s if killable else inf
+        self._give_up_at = now + (self._grace_s + GRACE_S if killable else GRACE_S)
         return Order.TERMINATE, min(self._kill_at, self._give_up_at)

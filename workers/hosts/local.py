@@ -26,6 +26,7 @@ _KILLED = Outcome("interrupted", error="killed")
 _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
+_OVERSPENT_GRACE_S = 1.0  # to end for a process group that spends far more than is normal
 _DEATH_S = 0.5  # a process group needs to die
 
 
@@ -393,7 +394,7 @@ class LocalHost:
         if slot is None or slot.run is None or slot.run.id != fact.run:
             return
         now = self._clock.monotonic()
-        slot.instance.cut(now if slot.run.killable else now + GRACE_S)
+        slot.instance.cut(now if slot.run.killable else now + GRACE_S, _OVERSPENT_GRACE_S)
         self._schedule(slot, now)
         self._condition.notify_all()
 

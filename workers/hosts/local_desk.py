@@ -85,7 +85,7 @@ class LocalDesk:
             booked = self._ledger.budgets.spent(run.ref, price, run.spec.limits, reason or None)
         self._tell(booked)
         with run.passing():  # a run that was ended has its money booked all the same, and is told that it is late
-            return
+            run.weigh(Money.zero(price.currency))
 
     def reserve(self, ceiling: Money, release_on_death: bool) -> str:
         run = self._run

@@ -30,6 +30,7 @@ from workers.instance import Backoff
 from workers.log_lines import parse
 from workers.logfile import WorkerLogs
 from workers.logs import Log, texts
+from workers.normals import Normals
 
 
 def until(condition: Callable[[], Any], what: str = "the condition", seconds: float = 15.0) -> Any:
@@ -138,7 +139,10 @@ def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
     leash = Leash(manager)
     logs = WorkerLogs(home / "logs" / "workers", clock)
     nursery = Nursery(manager, leash)
-    rig = Rig(Services(manager, ledger, clock, logs, leash, str(home), agents, nursery=nursery), {})
+    services = Services(
+        manager, ledger, clock, logs, leash, str(home), agents, nursery=nursery, normals=Normals(ledger, clock)
+    )
+    rig = Rig(services, {})
     yield rig
     rig.host.stop(2.0)
     nursery.close()

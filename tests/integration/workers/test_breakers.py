@@ -228,15 +228,15 @@ def test_a_run_without_a_sign_of_life_is_ended(managed: Managed, agent: Any) -> 
 
 def test_signs_of_life_keep_a_run(managed: Managed, agent: Any) -> None:
     def act(ctx: RunContext) -> None:
-        ctx.sleep(0.5)
-        for _ in range(10):
+        ctx.sleep(1.2)
+        for _ in range(12):
             ctx.beat()
-            threading.Event().wait(0.05)
+            threading.Event().wait(0.1)
 
     agent("w", act)
-    managed.deploy("w", health=HealthRules(heartbeat_s=0.2))
-    beats = """for i in 1 2 3 4 5 6 7 8; do echo '{"nova":"beat"}'; sleep 0.1; done"""
-    managed.shell("sh", beats, health=HealthRules(heartbeat_s=0.3))
+    managed.deploy("w", health=HealthRules(heartbeat_s=1.0))
+    beats = """for i in 1 2 3 4 5 6 7 8; do echo '{"nova":"beat"}'; sleep 0.2; done"""
+    managed.shell("sh", beats, health=HealthRules(heartbeat_s=1.0))
     managed.start()
     for name in ("w", "sh"):
         run = until(lambda name=name: (ended := managed.runs(name)) and ended[-1], f"the end of {name}")

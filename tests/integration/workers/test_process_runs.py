@@ -10,9 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
+from nova.fleet.documents import Declaration
+from nova.fleet.fleet import Fleet
 from nova.ledger.limits import Limit
 from nova.money import Money
-from workers.hosts.base import BudgetHit, RunEnded
+from workers.hosts.base import BudgetHit, Overspent, RunEnded
 
 from .conftest import Rig, booked, until
 
@@ -324,3 +326,54 @@ class Agent(BaseWorker):
     rig.ended("w", 2)
     assert until(lambda: rig.ledger.state.get("w", "late")) == "LateRun"
     assert booked(rig.ledger, "w", "cost") == usd("0")
+
+
+def test_sleeping_beating_and_output_are_signs_of_life_in_a_process_too(rig: Rig) -> None:
+    rig.sync(
+        rig.process(
+            """
+        ctx.sleep(2.5)
+        for _ in range(5):
+            ctx.beat()
+            time.sleep(0.5)
+        for _ in range(5):
+            print("on it", flush=True)
+            time.sleep(0.5)
+        """,
+            heartbeat_s=2.0,
+        )
+    )
+    assert rig.ended("w").status == "succeeded"
+
+
+def test_a_process_without_a_sign_of_life_is_killed(rig: Rig) -> None:
+    rig.sync(rig.process(wrote_pid(rig) + "time.sleep(60)", heartbeat_s=1.0))
+    run = rig.ended("w")
+    assert run.crash and run.error.startswith("gave no sign of life for 1 s")
+    until(lambda: not lives(first_pid(rig)), "its death")
+
+
+def test_a_process_that_overspends_is_stopped_in_the_middle_of_its_run(rig: Rig) -> None:
+    normals = rig.services.normals
+    assert normals is not None
+    fleet = Fleet(Path(rig.services.home) / "fleet.json", rig.services.clock, "USD")
+    fleet.deploy(Declaration("w", "d", "w"))
+    normals.watch(fleet.snapshot())
+    for _ in range(12):
+        meter = normals.meter("w", "w#1", rig.services.clock.now())
+        meter.took(100_000)
+        meter.succeeded()
+    rig.sync(
+        rig.process("""
+        ctx.spend("0.10")
+        for _ in range(1000):
+            ctx.spent("0.05")
+            time.sleep(0.05)
+        """)
+    )
+    run = rig.ended("w")
+    assert run.status == "interrupted" and "more than 3 times the 0.10 USD" in run.error
+    assert booked(rig.ledger, "w", "cost") < usd("1.00")
+    rig.look()
+    (told,) = [fact for fact in rig.facts if isinstance(fact, Overspent)]
+    assert told.run == run.id

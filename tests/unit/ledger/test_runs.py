@@ -355,3 +355,21 @@ def test_a_long_error_is_kept_by_its_end(runs: Runs, clock: ManualClock, store: 
     assert len(error) == 4000 and error.endswith("the reason")
     record = replace(runs.get("r1"), id="r2", error="x" * 9000)
     assert imported(store, [record]).new == 1 and imported(store, [record]).duplicate == 1
+
+
+def test_a_run_is_kept_with_what_it_cost_and_null_where_it_metered_nothing(
+    runs: Runs, budgets: Budgets, store: Store, clock: ManualClock
+) -> None:
+    for name in ("a", "b", "c"):
+        runs.started(ref(name), clock.now())
+    budgets.spend(ref("a"), usd("0.25"))
+    clock.advance(86_400)
+    budgets.spent(ref("a"), usd("0.10"))
+    budgets.reserve(ref("a"), usd("2"))
+    released = budgets.reserve(ref("c"), usd("1"))
+    budgets.release(released)
+    for name in ("a", "b", "c"):
+        runs.end(ref(name), clock.now(), "succeeded")
+    with store.read() as conn:
+        costs = {row.id: row.cost_micros for row in conn.execute(select(table))}
+    assert costs == {"a": 2_350_000, "b": None, "c": 0}

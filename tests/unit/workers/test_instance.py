@@ -154,3 +154,42 @@ def test_another_every_moves_the_next_run() -> None:
     instance.step(1000)
     instance.declare(20, 300, Intent.RUN)
     assert instance.step(1000)[0] is Order.START
+
+
+def running(**more: object) -> Instance:
+    instance = new(**more)  # type: ignore[arg-type]
+    instance.step(1000)
+    instance.began()
+    return instance
+
+
+def test_a_run_without_a_sign_of_life_is_ended_like_one_past_its_timeout() -> None:
+    instance = running()
+    assert instance.step(1000, silent_at=1020) == (Order.NONE, 1020)
+    assert instance.step(1020, silent_at=1090) == (Order.NONE, 1090), "it gave one meanwhile"
+    assert instance.step(1090, silent_at=1090)[0] is Order.ABANDON
+    assert instance.silent and instance.state is State.HUNG
+    instance.ended(1100, crash=True)
+    assert not instance.silent
+
+
+def test_a_silent_command_is_asked_to_end_and_then_killed() -> None:
+    instance = running()
+    assert instance.step(1020, killable=True, silent_at=1020)[0] is Order.TERMINATE
+    assert instance.step(1020 + GRACE_S, killable=True, silent_at=1020)[0] is Order.KILL
+
+
+def test_a_run_past_its_timeout_is_not_called_silent() -> None:
+    instance = running(timeout=10)
+    assert instance.step(1010, silent_at=1005)[0] is Order.ABANDON
+    assert not instance.silent
+
+
+def test_a_run_can_be_cut_short_and_never_made_longer() -> None:
+    instance = running(timeout=10)
+    instance.cut(1099)
+    assert instance.step(1000) == (Order.NONE, 1010)
+    instance.cut(1004)
+    instance.cut(1004, grace_s=1.0)
+    assert instance.step(1004, killable=True)[0] is Order.TERMINATE
+    assert instance.step(1005, killable=True)[0] is Order.KILL

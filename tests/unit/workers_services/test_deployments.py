@@ -11,7 +11,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.errors import NotFound, NovaError, Refused, UsageProblem
 from nova.fleet.fleet import DeployResult
-from nova.fleet.terms import Resources, Schedule
+from nova.fleet.terms import Breaker, Resources, Schedule
 from nova.ledger.entries import Entry
 from nova.money import Money
 from workers.deployments import (
@@ -169,6 +169,15 @@ def test_resuming_what_roi_or_a_budget_paused_is_an_override(
     nova.fleet.pause("mail", reason)
     clock.advance(60)
     assert (resume(nova, "mail", by="dana").evidence_since == clock.now()) is overridden
+
+
+def test_resuming_what_a_breaker_paused_closes_it_and_resuming_all_does_not(nova: Nova, clock: ManualClock) -> None:
+    deploy(nova, name="mail")
+    nova.fleet.trip("mail", Breaker("no_progress"), clock.now())
+    assert resume_all(nova, by="dana") == []
+    clock.advance(60)
+    after = resume(nova, "mail", by="dana")
+    assert (after.state, after.breaker, after.evidence_since) == ("active", None, clock.now())
 
 
 def test_what_a_total_stopped_is_not_resumed_before_it_has_room(nova: Nova, clock: ManualClock) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,10 @@ from nova.bootstrap import Nova, build
 from nova.clock import ManualClock
 from nova.config import load_settings
 from nova.fleet.documents import BudgetLimit, Declaration
+from nova.fleet.terms import Breaker
+from nova.ledger.decisions import DecisionRecord
 from nova.ledger.entries import Entry
+from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import RunRef
 from nova.money import Money
 from workers import health
@@ -165,3 +168,63 @@ def test_a_platform_with_a_key_that_was_never_synced_is_told(
 def test_a_disk_that_is_nearly_full_is_told(nova: Nova, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_LEAST_FREE", 10**18)
     assert "are free for" in said(nova)[0][1]
+
+
+def open_breaker(nova: Nova, until: datetime | None) -> None:
+    nova.fleet.trip("mail", Breaker("no_progress", 2), until)
+    at = nova.clock.now()
+    for number, (rule, reason) in enumerate(
+        (("breaker_opened", "no progress: 20 runs in a row"), ("breaker_reopened", "its probe failed: boom"))
+    ):
+        nova.ledger.decisions.add(
+            [DecisionRecord(f"d-{number}", at, "mail", "pause", "executed", rule, reason, "manager", rule)]
+        )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "follows"),
+    [
+        (90, "one run probes at 2026-03-01T13:30:00Z (in 90m)"),
+        (0, "its probe is due, and waits for what still runs: mail#1"),
+        (None, "it waits for a person"),
+    ],
+)
+def test_an_open_breaker_is_explained(minutes: int | None, follows: str, nova: Nova, manager: Any) -> None:
+    deploy(nova)
+    manager().sees("mail", "hung")
+    open_breaker(nova, None if minutes is None else nova.clock.now() + timedelta(minutes=minutes))
+    told = [problem for _, problem in said(nova) if "breaker" in problem]
+    opened = "its breaker has been open since 2026-03-01T12:00:00Z"
+    assert told == [f"{opened}: no progress: 20 runs in a row; its probe failed: boom; {follows}"]
+
+
+def test_a_probe_that_is_under_way_is_told(nova: Nova, manager: Any) -> None:
+    deploy(nova)
+    manager()
+    nova.fleet.trip("mail", Breaker("error_rate"), nova.clock.now())
+    nova.fleet.probe("mail")
+    assert said(nova) == [
+        ("mail", "its breaker has been open since 2026-03-01T12:00:00Z: error rate; one run probes now")
+    ]
+
+
+def test_a_secret_without_a_value_is_told_until_a_run_finds_it(nova: Nova, manager: Any) -> None:
+    deploy(nova, secrets=("SHOP_TOKEN", "SHOP_USER"))
+    manager()
+    for number, error in enumerate(("no value is set for SHOP_TOKEN, SHOP_USER, which this", None)):
+        at, status = nova.clock.now() + timedelta(seconds=number), "failed" if error else "succeeded"
+        ref = RunRef(f"r{number}", "mail", "mail#1", "sales", "m")
+        nova.ledger.runs.started(ref, at)
+        nova.ledger.runs.ended(ref, at, status, error)
+        assert said(nova) == ([("mail", "no value is set for SHOP_TOKEN, SHOP_USER")] if error else [])
+
+
+def test_a_lease_of_a_manager_that_is_gone_is_told(nova: Nova, manager: Any, clock: ManualClock) -> None:
+    deploy(nova)
+    living = manager()
+    nova.ledger.instances.managers.register(ManagerRecord("m-gone", 1, "there", "all", clock.now(), clock.now()))
+    nova.ledger.leases.acquire("m-gone", ["mail"])
+    assert said(nova) == []
+    clock.advance(31)
+    nova.ledger.instances.managers.beat(living.id, clock.now())
+    assert said(nova) == [("mail", "it is still leased to the manager m-gone, which gives no sign of life")]
