@@ -67,7 +67,11 @@ def _of_managers(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo]
     records = {record.id: record for record in nova.ledger.instances.managers.all()} if living else {}
     for info in living:
         record = records.get(info.id)
-        if record is not None and now - record.heartbeat_at > _SILENT:
+        if record is not None and record.fenced_by is not None:
+            said = f"the manager with process id {info.pid} stands still; another one has taken over what it ran"
+            advice = f"let it go on (kill -CONT {info.pid}): it starts itself again; or end it (kill -KILL {info.pid})"
+            yield _problem(None, said, advice)
+        elif record is not None and now - record.heartbeat_at > _SILENT:
             said = f"the manager with process id {info.pid} has given no sign of life since {iso(record.heartbeat_at)}"
             yield _problem(None, said, "see NOVA_HOME/logs/manager.log, then `nova workers restart`")
 

@@ -477,6 +477,7 @@ class WorkerManager:
             return
         why = told([seen.instance for seen in hung], self._settings.max_hung)
         if chosen is Cure.PARK:
+            why += f"; the manager restarted itself because of that {since or 0:.0f} s ago"
             for worker in {seen.worker for seen in hung}:
                 if self._enforcer.park_hung(worker, why, self._snapshot):
                     self._wakeup.set()

@@ -84,11 +84,14 @@ def status_document(nova: Parts) -> dict[str, Any]:
 
 def _managers(nova: Parts, living: Sequence[ManagerInfo], now: datetime) -> list[dict[str, Any]]:
     records = {record.id: record for record in nova.ledger.instances.managers.all()} if living else {}
-    return [_manager_json(info, records.get(info.id), now) for info in living]
+    held = nova.ledger.leases.counts() if living else {}
+    return [_manager_json(info, records.get(info.id), held.get(info.id, 0), now) for info in living]
 
 
-def _manager_json(info: ManagerInfo, record: ManagerRecord | None, now: datetime) -> dict[str, Any]:
-    """What it uses itself includes the threads of its workers, but not their commands."""
+def _manager_json(info: ManagerInfo, record: ManagerRecord | None, leases: int, now: datetime) -> dict[str, Any]:
+    """What it uses itself includes the threads of its workers, but not their commands. `leases`: the deployments it may
+    run; `fenced`: another manager took them over while it stood still.
+    """
     uptime = max(0.0, (now - parse_time(info.started_at)).total_seconds())
     memory = record.memory_bytes if record else None
     return {
@@ -101,6 +104,8 @@ def _manager_json(info: ManagerInfo, record: ManagerRecord | None, now: datetime
         "cpu_percent": record.cpu_percent if record else None,
         "memory_mb": None if memory is None else round(memory / 1e6, 1),
         "threads": record.threads if record else None,
+        "leases": leases,
+        "fenced": record is not None and record.fenced_by is not None,
     }
 
 

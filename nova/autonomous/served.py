@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from nova.ledger.schema import audit, decisions
 
 _BY_ENGINE = ("scale_up", "scale_down", "pause", "resume")
+_PARKS = ("crash_parked", "hung_parked")  # by the manager, and no matter of minutes
 _BY_PEOPLE = ("scaled", "paused", "resumed", "deployed")
 
 
@@ -56,7 +57,7 @@ def _executed(conn: Connection, since_us: int) -> Iterator[tuple[str, Turn]]:
         kept.state == "executed", kept.kind.in_(_BY_ENGINE), kept.updated_us > since_us
     )
     for row in conn.execute(query):
-        if row.actor == "manager" and row.rule != "crash_parked":
+        if row.actor == "manager" and row.rule not in _PARKS:
             continue
         before = None if row.kind == "resume" else json.loads(row.body).get("from_replicas")
         ran = {"pause": True, "resume": False}.get(row.kind)

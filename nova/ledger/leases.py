@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from nova.clock import from_us, to_us
 from nova.ledger import audit
@@ -143,6 +143,12 @@ class Leases:
                 )
                 for row in conn.execute(_RIVALS, {"manager": manager})
             ]  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        """How many leases each manager holds."""
+        query = select(leases.c.manager, func.count()).where(leases.c.manager.is_not(None)).group_by(leases.c.manager)
+        with self._store.read() as conn:
+            return {manager: count for manager, count in conn.execute(query)}
 
     def all(self) -> dict[str, Lease]:
         """By worker."""

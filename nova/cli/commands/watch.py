@@ -87,8 +87,9 @@ def _show(document: dict[str, Any], zone: ZoneInfo) -> None:
         table(_COLUMNS, [*rows, _totals(document)])
     else:
         note("nothing is deployed yet: nova deploy --help")
-    for manager in document.get("managers") or [document["manager"]]:
-        line(_manager(manager))
+    several = document.get("managers")
+    for manager in several or [document["manager"]]:
+        line(_manager(manager) + (_share(manager) if several else ""))
 
 
 def _row(worker: dict[str, Any], currency: str, next_run: str) -> list[str]:
@@ -140,6 +141,13 @@ def _manager(manager: dict[str, Any]) -> str:
         return "manager: not running (nova workers start)"
     of = "" if manager["department"] in (None, "all") else f" for {manager['department']}"
     return f"manager: running{of}, process id {manager['pid']}, up {render.duration(manager['uptime_s'])}"
+
+
+def _share(manager: dict[str, Any]) -> str:
+    """What of the fleet is its own, where there are several."""
+    if manager["fenced"]:
+        return ", stands still: another one has taken over"
+    return f", {render.count(manager['leases'], 'deployment')}" if manager["leases"] else ", stands by"
 
 
 def health(json: AsJson = False) -> None:
