@@ -146,9 +146,10 @@ class Leases:
 
     def counts(self) -> dict[str, int]:
         """How many leases each manager holds."""
-        query = select(leases.c.manager, func.count()).where(leases.c.manager.is_not(None)).group_by(leases.c.manager)
+        count = func.count().label("held")
+        query = select(leases.c.manager, count).where(leases.c.manager.is_not(None)).group_by(leases.c.manager)
         with self._store.read() as conn:
-            return {manager: count for manager, count in conn.execute(query)}
+            return {row.manager: row.held for row in conn.execute(query)}
 
     def all(self) -> dict[str, Lease]:
         """By worker."""

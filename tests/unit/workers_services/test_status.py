@@ -155,7 +155,7 @@ def test_its_statements_grow_neither_with_deployments_nor_with_entries(nova: Nov
     statements: list[str] = []
     event.listen(nova.ledger.store._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     status_document(nova)
-    assert len([text for text in statements if text.lstrip().upper().startswith("SELECT")]) <= 6
+    assert len([text for text in statements if text.lstrip().upper().startswith("SELECT")]) <= 7
 
 
 def test_one_that_waits_says_when_it_is_due_next(nova: Nova, manager: Any, clock: ManualClock) -> None:
