@@ -89,7 +89,7 @@ def serve(
         if nova is not None:
             _close(nova, restart)
         logging.shutdown()
-    return 0 if manager is None or restart is None else _again(image, manager, restart)
+    return 0 if manager is None or restart is None else _again(image, manager, restart, notifier)
 
 
 def _close(nova: Nova, restart: Restart | None) -> None:
@@ -100,11 +100,12 @@ def _close(nova: Nova, restart: Restart | None) -> None:
         nova.close()
 
 
-def _again(image: Image, manager: WorkerManager, restart: Restart) -> int:
+def _again(image: Image, manager: WorkerManager, restart: Restart, notifier: Notifier) -> int:
     """Does not return, unless it was asked to stop meanwhile or there is nothing to become."""
     hold_signals()
     code = 0
     if not manager.asked_to_stop:
+        notifier.restarting(restart.why)
         try:
             image.again(restart.environ)
         except OSError as problem:

@@ -27,7 +27,6 @@ class Notifier:
         self._monotonic = monotonic
         self._beaten = self._told = float("-inf")
         self._status = ""
-        self._taken: dict[str, str] = {}
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Notifier:
@@ -36,17 +35,11 @@ class Notifier:
         address = taken.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             address = ""
-        found = cls(address, _watchdog_s(taken) if address else None)
-        found._taken = taken
-        return found
+        return cls(address, _watchdog_s(taken) if address else None)
 
     @property
     def listening(self) -> bool:
         return bool(self._address)
-
-    def hand_over(self, environ: MutableMapping[str, str]) -> None:
-        """Puts the variables back, for the program that takes this one's place by exec."""
-        environ.update(self._taken)
 
     def ready(self) -> None:
         self._send(f"READY=1\nMAINPID={os.getpid()}")
@@ -70,7 +63,7 @@ class Notifier:
         self._send("STOPPING=1\nSTATUS=stopping: what runs is asked to end")
 
     def restarting(self, why: str) -> None:
-        """This process is about to become a new one by exec, under the same process id."""
+        """This process is about to become a new one by exec, under the same process id, which says READY again."""
         now_us = int(self._monotonic() * 1e6)
         self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}\nSTATUS={' '.join(why.split())}")
 

@@ -54,10 +54,12 @@ def init(tmp_path: Path) -> Iterator[Init]:
 
 
 @contextmanager
-def manager(tmp_path: Path, watchdog_us: int) -> Iterator[subprocess.Popen[bytes]]:
+def manager(tmp_path: Path, watchdog_us: int, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     given = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": str(watchdog_us)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "nova.daemon", "--foreground"], env={**os.environ, **given}, stderr=subprocess.PIPE
+        [sys.executable, "-m", "nova.daemon", "--foreground"],
+        env={**os.environ, **given, **more},
+        stderr=subprocess.PIPE,
     )
     try:
         yield process
@@ -90,6 +92,27 @@ def test_the_manager_says_when_it_is_up_while_it_lives_and_when_it_ends(home: Pa
         init.hears("STOPPING=1")
         assert process.wait(30) == 0
     assert "NOTIFY_SOCKET" not in seen.read_text()
+
+
+def test_a_manager_that_begins_anew_says_so_and_when_it_is_up_again(home: Path, init: Init, tmp_path: Path) -> None:
+    (home / "agents").mkdir()
+    (home / "agents" / "hang.py").write_text(
+        "import time\nfrom workers import BaseWorker\n\n"
+        "class Hang(BaseWorker):\n    def run(self, ctx):\n        time.sleep(300)\n"
+    )
+    nova = build(load_settings())
+    nova.fleet.deploy(Declaration("hang", "d", "hang.py:Hang", replicas=2, every_s=0.2, timeout_s=0.2))
+    nova.close()
+    with manager(tmp_path, 60_000_000, WORKER_MAX_HUNG="1") as process:
+        init.hears("READY=1")
+        init.hears("RELOADING=1")
+        init.hears("READY=1")
+        assert init.heard.count(f"MAINPID={process.pid}") == 2
+        assert any(word.startswith("STATUS=2 runs hang") for word in init.heard)
+        assert "STOPPING=1" not in init.heard
+        process.terminate()
+        init.hears("STOPPING=1")
+        assert process.wait(30) == 0
 
 
 def test_a_watchdog_that_bites_leaves_the_stack_of_every_thread_in_the_journal(init: Init, tmp_path: Path) -> None:
