@@ -43,9 +43,11 @@ def _problems(nova: Parts) -> Iterator[Problem]:
     yield from _of_managers(nova, snapshot, living, now)
     seen = instances_of_living(nova, {info.id for info in living})
     recent = nova.ledger.runs.sums(now - _RECENT, now + timedelta(microseconds=1))
+    given_up = nova.ledger.outbox.given_up()
     for one in snapshot.deployments.values():
         yield from _of_state(one)
         yield from _of_breaker(nova, one, seen.get(one.name, []), now)
+        yield from _of_effects(one.name, given_up.get(one.name, 0))
         yield from _of_instances(one, seen.get(one.name, []), now)
         yield from _of_secrets(nova, one)
         yield from _of_runs(one, recent)
@@ -74,6 +76,13 @@ def _of_managers(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo]
         elif record is not None and now - record.heartbeat_at > _SILENT:
             said = f"the manager with process id {info.pid} has given no sign of life since {iso(record.heartbeat_at)}"
             yield _problem(None, said, "see NOVA_HOME/logs/manager.log, then `nova workers restart`")
+
+
+def _of_effects(name: str, given_up: int) -> Iterator[Problem]:
+    if given_up:
+        told = "one effect was" if given_up == 1 else f"{given_up:,} effects were"
+        advice = f"see `nova workers outbox {name}`, mend it, then let it be tried again with --retry KEY"
+        yield _problem(name, f"{told} given up after ten attempts", advice)
 
 
 def _of_state(one: Deployment) -> Iterator[Problem]:

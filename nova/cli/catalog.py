@@ -43,6 +43,7 @@ _WORKERS = {
     "kill": Command("workers:kill", "End a deployment's runs now and never run it again."),
     "health": Command("watch:health", "Say what is not well; exit code 1 when something is not."),
     "logs": Command("logs:logs", "Print the log of a deployment, an instance or the manager."),
+    "outbox": Command("outbox:outbox", "Show which effects of a deployment wait or were given up."),
 }
 _BUDGETS = {
     "list": Command("budgets:list_budgets", "Show every budget and how much of it is used."),

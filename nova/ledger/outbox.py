@@ -37,7 +37,7 @@ STATES = ("pending", "failed", "done")
 DONE_DAYS, FAILED_DAYS = 30, 90
 _ERROR_CHARS = 2_000
 _PRUNE_ROWS = 5_000
-_WAITS = outbox.c.state == literal("pending", literal_execute=True)  # as the index over what waits says it
+_UNDONE = outbox.c.state != literal("done", literal_execute=True)  # as the index over these says it
 
 
 def put(conn: Connection, at: datetime, worker: str, topic: str, key: str, payload: Any) -> bool:
@@ -152,14 +152,17 @@ class Outbox:
         with self._store.read() as conn:
             return [_effect(row) for row in conn.execute(query.order_by(*order))]
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """By worker and state; a worker that never put an effect is not in it."""
-        query = select(outbox.c.worker, outbox.c.state, func.count()).group_by(outbox.c.worker, outbox.c.state)
-        found: dict[str, dict[str, int]] = {}
+    def counts(self, worker: str) -> dict[str, int]:
+        """By state."""
+        query = select(outbox.c.state, func.count()).where(outbox.c.worker == worker).group_by(outbox.c.state)
         with self._store.read() as conn:
-            for worker, state, count in conn.execute(query):
-                found.setdefault(worker, dict.fromkeys(STATES, 0))[state] = count
-        return found
+            return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in conn.execute(query)}
+
+    def given_up(self) -> dict[str, int]:
+        """How many effects failed for good, by worker."""
+        query = select(outbox.c.worker, func.count()).where(_UNDONE, outbox.c.state == "failed")
+        with self._store.read() as conn:
+            return {row[0]: row[1] for row in conn.execute(query.group_by(outbox.c.worker))}
 
     def retry(self, worker: str, key: str, topic: str | None = None, *, by: str) -> list[Effect]:
         """Makes what was given up under the key due again, with all its attempts. Raises NotFound where there is no
@@ -199,7 +202,7 @@ def _due(now: int, worker: str, topic: str | None, after: Mark | None) -> Select
     """A new effect is due whatever the clock says, and no wait is longer than the longest: clocks are set back."""
     open_run = select(runs.c.id).where(runs.c.id == outbox.c.run, runs.c.ended_us.is_(None)).exists()
     due = or_(outbox.c.due_us <= now, outbox.c.attempts == 0, outbox.c.due_us > now + LONGEST_WAIT_US)
-    query = select(outbox).where(outbox.c.worker == worker, _WAITS, due, ~open_run)
+    query = select(outbox).where(outbox.c.worker == worker, _UNDONE, outbox.c.state == "pending", due, ~open_run)
     order = (outbox.c.due_us, outbox.c.topic, outbox.c.key)
     if topic is not None:
         query = query.where(outbox.c.topic == topic)

@@ -326,7 +326,7 @@ outbox = Table(
     PrimaryKeyConstraint("worker", "topic", "key"),
     sqlite_with_rowid=False,
 )
-Index("outbox_due", outbox.c.worker, outbox.c.due_us, sqlite_where=outbox.c.state == "pending")
+Index("outbox_undone", outbox.c.worker, outbox.c.due_us, sqlite_where=outbox.c.state != "done")
 
 # How far each platform's sync has come.
 cursors = Table(

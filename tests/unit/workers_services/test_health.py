@@ -11,6 +11,7 @@ from nova.config import load_settings
 from nova.fleet.documents import BudgetLimit, Declaration
 from nova.fleet.terms import Breaker
 from nova.ledger.decisions import DecisionRecord
+from nova.ledger.effects import MOST_ATTEMPTS
 from nova.ledger.entries import Entry
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import RunRef
@@ -228,3 +229,16 @@ def test_a_lease_of_a_manager_that_is_gone_is_told(nova: Nova, manager: Any, clo
     clock.advance(31)
     nova.ledger.instances.managers.beat(living.id, clock.now())
     assert said(nova) == [("mail", "it is still leased to the manager m-gone, which gives no sign of life")]
+
+
+def test_an_effect_that_was_given_up_is_a_problem_until_it_is_tried_again(nova: Nova, manager: Any) -> None:
+    deploy(nova)
+    manager().sees("mail", "running")
+    outbox = nova.ledger.outbox
+    for _ in range(MOST_ATTEMPTS):
+        assert said(nova) == []
+        outbox.begin("mail", "r1", "letter", "order-17", None)
+        outbox.failed("mail", "r1", "letter", "order-17", "no such address")
+    assert said(nova) == [("mail", "one effect was given up after ten attempts")]
+    outbox.retry("mail", "order-17", by="kim")
+    assert said(nova) == []
