@@ -66,6 +66,20 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "test_a_manager_whose_threads_hang_begins_anew_and_says_why",
         ),
     ),
+    "test_effects.py": (
+        Row(
+            "`kill -9` of the manager when an effect is recorded, asked for, or done and not marked yet",
+            "the effect takes place once; what is repeated bears the same idempotency key",
+            "the receiver has one key and one effect for each order of a thread and a process; none is missing",
+            "test_an_effect_takes_place_once_whenever_its_manager_is_killed",
+        ),
+        Row(
+            "`kill -9` of a worker's process at the same moments",
+            "the same",
+            "the same",
+            "test_an_effect_takes_place_once_whenever_its_process_is_killed",
+        ),
+    ),
     "test_disk.py": (
         Row(
             "the disk is full",
@@ -182,6 +196,7 @@ MATRIX: dict[str, tuple[Row, ...]] = {
 _TITLES = {
     "test_manager_death.py": "The manager is killed",
     "test_managers.py": "Several managers",
+    "test_effects.py": "Effects on the outside world",
     "test_disk.py": "The disk and the ledger",
     "test_clock.py": "The clock",
     "test_processes.py": "Workers in processes of their own",
