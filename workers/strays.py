@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import psutil
 
 _DEATH_S = 1.0
+_ROUNDS = 10  # for what forks meanwhile
 
 
 def end_strays(managers: Collection[str], worker: str | None = None) -> int:
@@ -22,8 +23,14 @@ def end_strays(managers: Collection[str], worker: str | None = None) -> int:
 
 
 def end_marked(name: str, value: str) -> int:
-    """Kills every process that has this in its environment."""
-    return _end(lambda environ: environ.get(name) == value)
+    """Kills every process that has this in its environment, until there is none."""
+    ended = 0
+    for _ in range(_ROUNDS):
+        found = _end(lambda environ: environ.get(name) == value)
+        if not found:
+            break
+        ended += found
+    return ended
 
 
 def _end(chosen: Callable[[dict[str, str]], bool]) -> int:

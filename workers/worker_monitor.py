@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from workers.hosts.confines import too_many_processes, too_much_memory, too_much_processor
+from workers.processes import Table, descendants, proportional_bytes, table
+
 if TYPE_CHECKING:
+    from nova.fleet.terms import Resources
     from workers.hosts.base import Seen
     from workers.hosts.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """`cpu_s` is what the run used so far; memory and the count of threads only a process group has for itself."""
+    """`cpu_s` is what a run used so far; memory and threads are known only of what has processes for itself: `pids`."""
 
     cpu_s: float
     memory_bytes: int | None
     threads: int | None
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +33,58 @@ class ProcessUse:
     threads: int
 
 
-def usage_of(runs: Sequence[Run]) -> dict[str, Used]:
-    """By run id; one pass over the process table, and only while there are commands."""
-    if not runs:
+def usage_of(runs: Sequence[Run], idle: Mapping[str, int]) -> dict[str, Used]:
+    """By run id, and by instance for those that have a process (by its warden) but no run.
+
+    One pass over the process table, and only while there are processes.
+    """
+    if not runs and not idle:
         return {}
-    of_threads = _threads()
-    groups = {group for run in runs if (group := run.group) is not None}
-    of_groups = _groups(groups) if groups else {}
-    return {run.id: _of(run, of_threads, of_groups) for run in runs}
+    of_threads = _threads() if runs else {}
+    roots = {run.warden for run in runs} | set(idle.values())
+    groups = {run.group for run in runs}
+    rows = table() if (roots | groups) - {None} else {}
+    below = descendants(rows, {root for root in roots if root is not None})
+    members: dict[int, list[int]] = {}
+    for pid, row in rows.items():
+        if row.group in groups:
+            members.setdefault(row.group, []).append(pid)
+    found = {instance: _sum(rows, below[warden]) for instance, warden in idle.items()}
+    for run in runs:
+        warden, group = run.warden, run.group
+        if warden is not None:
+            used = _sum(rows, below.get(warden, ()))
+            found[run.id] = replace(used, cpu_s=max(0.0, used.cpu_s - run.process_cpu_s))
+        elif group is not None:
+            found[run.id] = _sum(rows, members.get(group, ()))
+        else:
+            cpu_s = of_threads.get(run.thread_id or 0, 0.0) - run.thread_began_s
+            found[run.id] = Used(max(0.0, cpu_s), None, None)
+    return found
 
 
-def _of(run: Run, of_threads: Mapping[int, float], of_groups: Mapping[int, Used]) -> Used:
-    group, thread = run.group, run.thread_id
-    if group is not None:
-        return of_groups.get(group, Used(0.0, 0, 0))
-    return Used(max(0.0, of_threads.get(thread or 0, 0.0) - run.thread_began_s), None, None)
+def _sum(rows: Table, pids: Iterable[int]) -> Used:
+    mine = [rows[pid] for pid in pids]
+    return Used(
+        sum(row.cpu_s for row in mine),
+        sum(row.memory_bytes for row in mine),
+        sum(row.threads for row in mine),
+        tuple(pids),
+    )
+
+
+def excess(limits: Resources, used: Used) -> str | None:
+    """In words, what it takes beyond its limits. What it shares with others is counted in part only."""
+    if limits.memory_bytes is not None and (used.memory_bytes or 0) > limits.memory_bytes:
+        parts = [proportional_bytes(pid) for pid in used.pids]
+        known = None not in parts
+        if not known or sum(part or 0 for part in parts) > limits.memory_bytes:
+            return too_much_memory(limits)
+    if limits.cpu_s is not None and used.pids and used.cpu_s > limits.cpu_s:
+        return too_much_processor(limits)
+    if limits.processes is not None and len(used.pids) > limits.processes:
+        return too_many_processes(limits.processes)
+    return None
 
 
 def _threads() -> dict[int, float]:
@@ -51,29 +92,6 @@ def _threads() -> dict[int, float]:
     import psutil
 
     return {thread.id: thread.user_time + thread.system_time for thread in psutil.Process().threads()}
-
-
-def _groups(groups: set[int]) -> dict[int, Used]:
-    import psutil
-
-    found: dict[int, Used] = {}
-    for process in psutil.process_iter():
-        try:
-            group = os.getpgid(process.pid)
-            if group not in groups:
-                continue
-            with process.oneshot():
-                times = process.cpu_times()
-                used = Used(times.user + times.system, process.memory_info().rss, process.num_threads())
-        except (psutil.Error, OSError):
-            continue
-        sofar = found.get(group, Used(0.0, 0, 0))
-        found[group] = Used(
-            sofar.cpu_s + used.cpu_s,
-            (sofar.memory_bytes or 0) + (used.memory_bytes or 0),
-            (sofar.threads or 0) + (used.threads or 0),
-        )
-    return found
 
 
 class CpuRates:

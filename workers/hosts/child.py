@@ -109,7 +109,7 @@ class _Instance:
             desk.stop()
         before_s = _cpu_s()
         try:
-            confine_processor(self._limits, before_s)
+            confine_processor(self._limits, _cpu_s(children=False))
             said = self._said(desk)
         except BaseException as problem:  # noqa: BLE001 - whatever the agent does is how its run ended
             said = self._raised(problem)
@@ -144,7 +144,8 @@ class _Instance:
         return Platforms(settings_of(os.environ))
 
 
-def _cpu_s() -> float:
-    """Of this process; what it started is limited by itself, and watched by the manager."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def _cpu_s(*, children: bool = True) -> float:
+    """Of this process, and of what it started and waited for."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + children]
+    used = [resource.getrusage(who) for who in whose]
+    return sum(one.ru_utime + one.ru_stime for one in used)

@@ -76,8 +76,8 @@ def too_much_processor(limits: Resources) -> str:
     return f"used more processor time than its limit of {format_duration(limits.cpu_s)}"
 
 
-def too_many_processes(limits: Resources) -> str:
-    return f"had more processes than its limit of {limits.processes}"
+def too_many_processes(most: int) -> str:
+    return f"had more processes than its limit of {most}"
 
 
 def how_it_ended(code: int, limits: Resources, *, memory_ran_out: bool = False) -> str:

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,6 @@ LINUX = sys.platform == "linux"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_MANY = 20  # are stopped before they are killed, so that none of them forks meanwhile
 _ROUND_S = 0.002
 
 
@@ -55,10 +53,10 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def descendants_of(pid: int, but: Collection[int] = ()) -> list[int]:
-    """All below it, without `but` and what is below those."""
+def descendants_of(pid: int) -> list[int]:
+    """All below it."""
     found: list[int] = []
-    ahead = [one for one in children_of(pid) if one not in but]
+    ahead = children_of(pid)
     while ahead:
         one = ahead.pop()
         found.append(one)
@@ -80,28 +78,35 @@ def send_group(group: int, number: int) -> None:
         return
 
 
-def end_descendants(but: Collection[int] = ()) -> int:
-    """Kills and reaps whatever descends from this process, however it got away; `but` are spared, and not reaped.
+def kill_descendants() -> set[int]:
+    """Kills whatever descends from this process, and returns what was found alive. It is not reaped.
 
-    Returns how many were found alive. Only for a process that has called `adopt_orphans`.
+    Each is stopped before its children are read, so that not even what forks all the time can get away.
     """
-    ended: set[int] = set()
+    killed: set[int] = set()
     while True:
-        below = [pid for pid in descendants_of(os.getpid(), but) if not _reaped(pid)]
-        if not below:
-            return len(ended)
-        if len(below) > _MANY:
-            for pid in below:
+        found = set()
+        ahead = children_of(os.getpid())
+        while ahead:
+            pid = ahead.pop()
+            if pid not in killed and pid not in found:
                 send(pid, signal.SIGSTOP)
-        for pid in below:
+                found.add(pid)
+            ahead += children_of(pid)
+        if not found:
+            return killed
+        for pid in found:
             send(pid, signal.SIGKILL)
-        ended.update(below)
+        killed |= found
+
+
+def end_descendants() -> None:
+    """Kills and reaps all of them. Only for a process that has called `adopt_orphans`."""
+    while True:
+        kill_descendants()
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
         time.sleep(_ROUND_S)
-
-
-def _reaped(pid: int) -> bool:
-    """Whether it was a child of this process that had ended; then it is gone for good."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return False

@@ -18,7 +18,7 @@ from workers.hosts.run import Cell, Outcome, Run, Services
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
 from workers.log_lines import Wanted, parse
 from workers.logs import Log, texts
-from workers.worker_monitor import Used, usage_of
+from workers.worker_monitor import Used, excess, usage_of
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
 _OVERSPENT_GRACE_S = 1.0  # to end for a process group that spends far more than is normal
+_NO_THREAD_S = 1.0  # until it is tried again
 _DEATH_S = 0.5  # a process group needs to die
 
 
@@ -99,7 +100,12 @@ class LocalHost:
         """Also reads what its runs use of CPU and memory."""
         with self._condition:
             runs = self._runs()
-        usage = usage_of(runs)
+            idle = self._idle()
+        usage = usage_of(runs, idle)
+        for run in runs:
+            too_much = excess(run.spec.resources, usage[run.id])
+            if too_much is not None:
+                run.kill(Outcome("failed", crash=True, error=too_much))
         with self._condition:
             return self._report(usage)
 
@@ -196,6 +202,15 @@ class LocalHost:
 
     def _runs(self) -> list[Run]:
         return [slot.run for slot in self._slots.values() if slot.run is not None]
+
+    def _idle(self) -> dict[InstanceId, int]:
+        """The wardens of instances that have a process, and no run just now."""
+        found = {}
+        for key, slot in self._slots.items():
+            remote = slot.cell.remote if slot.run is None else None
+            if remote is not None and (warden := remote.warden) is not None:
+                found[key] = warden
+        return found
 
     def _declare(self, key: InstanceId, spec: Spec, now: float) -> None:
         slot = self._slots.get(key)
@@ -361,8 +376,13 @@ class LocalHost:
 
     def _remove(self, slot: _Slot) -> None:
         if slot.cell.remote is not None:
-            slot.leaving, slot.instance.state = True, State.STOPPING
-            self._pool.submit(lambda: self._leave(slot))
+            slot.instance.state = State.STOPPING
+            try:
+                self._pool.submit(lambda: self._leave(slot))
+                slot.leaving = True
+            except RuntimeError as problem:
+                log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
+                self._schedule(slot, self._clock.monotonic() + _NO_THREAD_S)
             return
         self._slots.pop(slot.spec.instance, None)
         self._agendas.drop(slot.spec.instance)
@@ -405,6 +425,7 @@ class LocalHost:
             last = slot.seen
             if (
                 slot.run is not None
+                or key in usage
                 or last is None
                 or (last.state, last.epoch) != (slot.instance.state, slot.instance.epoch)
             ):
@@ -415,7 +436,7 @@ class LocalHost:
 
 def _seen(key: InstanceId, slot: _Slot, usage: Mapping[str, Used]) -> Seen:
     run = slot.run
-    used = usage.get(run.id) if run is not None else None
+    used = usage.get(run.id if run is not None else key)
     return Seen(
         instance=key,
         worker=slot.spec.worker,
@@ -424,7 +445,7 @@ def _seen(key: InstanceId, slot: _Slot, usage: Mapping[str, Used]) -> Seen:
         run=run.id if run else None,
         run_started_at=run.started_at if run else None,
         heartbeat_at=run.heartbeat_at if run else slot.heartbeat_at,
-        cpu_s=slot.cpu_s + (used.cpu_s if used else 0.0),
+        cpu_s=slot.cpu_s + (used.cpu_s if used and run else 0.0),
         memory_bytes=used.memory_bytes if used else None,
         threads=used.threads if used else (1 if run else 0),
     )

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 MARK = "NOVA_NURSERY"  # in the environment of the nursery and of all that comes from it
 
-_BIRTH_S = 20.0
+_WARM_S = 60.0  # until a fork server has imported what it needs, on a machine that is busy
+_BIRTH_S = 10.0
 _END_S = 12.0
 _ALONE_S = 5.0
 _RATE = 4_000_000  # bytes a second taken of what a process prints; one that prints more is slowed
@@ -42,7 +43,7 @@ class Nursery:
     """Thread-safe. `start` brings a process into the world; one thread hears all of them."""
 
     def __init__(self, manager: str, leash: Leash) -> None:
-        self.mark = secrets.token_hex(8)
+        self._mark = ""
         self._manager = manager
         self._leash = leash
         self._lock = threading.Lock()
@@ -61,8 +62,8 @@ class Nursery:
         output, output_there = os.pipe()
         there = (control_there.fileno(), channel_there.fileno(), output_there)
         try:
-            watch = self._ask(there)
-            born = self._born(control)
+            watch, mark = self._ask(there)
+            born = self._born(control, watch)
         except BaseException:
             control.close()
             channel.close()
@@ -74,7 +75,7 @@ class Nursery:
             os.close(output_there)
         self._leash.add(born["worker"])
         os.set_blocking(output, False)
-        process = Process(born["warden"], born["worker"], control, Channel(channel, MAX_MESSAGE), output)
+        process = Process(mark, born["warden"], born["worker"], control, Channel(channel, MAX_MESSAGE), output)
         watch.add(process)
         return process
 
@@ -99,7 +100,7 @@ class Nursery:
         if watch is not None:
             watch.close()
 
-    def _ask(self, fds: tuple[int, int, int]) -> _Watch:
+    def _ask(self, fds: tuple[int, int, int]) -> tuple[_Watch, str]:
         with self._lock:
             for attempt in (1, 2):
                 if self._server is None or self._server.poll() is not None:
@@ -107,16 +108,17 @@ class Nursery:
                 assert self._socket is not None and self._watch is not None
                 try:
                     socket.send_fds(self._socket, [b"f"], fds)
-                    return self._watch
+                    return self._watch, self._mark
                 except OSError as problem:
                     if attempt == 2:
                         raise NoProcess(f"no process could be started: {problem}") from problem
                     self._end_server()
         raise AssertionError
 
-    def _born(self, control: socket.socket) -> dict[str, Any]:
+    def _born(self, control: socket.socket, watch: _Watch) -> dict[str, Any]:
         control.settimeout(_BIRTH_S)
         told = b""
+        watch.warm.wait(_WARM_S)
         try:
             while not told.endswith(b"\n"):
                 data = control.recv(1)  # what comes after is for the one who watches
@@ -135,7 +137,7 @@ class Nursery:
 
     def _start_server(self) -> None:
         here, there = socket.socketpair()
-        self.mark = secrets.token_hex(8)
+        self._mark = secrets.token_hex(8)
         with there:
             try:
                 self._server = subprocess.Popen(
@@ -144,7 +146,7 @@ class Nursery:
                     stdout=subprocess.DEVNULL,
                     pass_fds=(there.fileno(),),
                     start_new_session=True,
-                    env={**allowed(os.environ), "NOVA_MANAGER": self._manager, MARK: self.mark},
+                    env={**allowed(os.environ), "NOVA_MANAGER": self._manager, MARK: self._mark},
                 )
             except OSError as problem:
                 here.close()
@@ -152,7 +154,8 @@ class Nursery:
         if self._watch is None:
             self._watch = _Watch(self._leash)
         self._socket = here
-        self._watch.serve(_Server(self._server, here, self.mark))
+        self._watch.warm.clear()
+        self._watch.serve(_Server(self._server, here, self._mark))
         log.info("nursery_started", extra={"action": "nursery_started", "pid": self._server.pid})
 
     def _end_server(self) -> None:
@@ -192,6 +195,7 @@ class _Watch:
     """The thread that hears wardens, fork servers, and what processes print."""
 
     def __init__(self, leash: Leash) -> None:
+        self.warm = threading.Event()
         self._leash = leash
         self._selector = selectors.DefaultSelector()
         self._woken, self._wake = os.pipe()
@@ -201,7 +205,7 @@ class _Watch:
         self._new: list[Process | _Server] = []
         self._processes: dict[int, Process] = {}  # by the warden
         self._lost: dict[int, Process] = {}
-        self._servers: list[_Server] = []
+        self._servers: dict[str, _Server] = {}  # by their marks
         self._allowance: dict[Process, float] = {}
         self._paused: list[tuple[float, int, Process]] = []
         self._closing = False
@@ -257,7 +261,7 @@ class _Watch:
             new, self._new = self._new, []
         for one in new:
             if isinstance(one, _Server):
-                self._servers.append(one)
+                self._servers[one.mark] = one
                 self._selector.register(one.socket, selectors.EVENT_READ, one)
             else:
                 self._processes[one.warden] = one
@@ -290,8 +294,8 @@ class _Watch:
         process.kill_alone(_ALONE_S)
         process.died()
         self._leash.discard(process.group)
-        if not self._servers:
-            self._give_up_lost()
+        if process.mark not in self._servers:
+            self._sweep(process.mark)
 
     def _hear_server(self, server: _Server) -> None:
         words = server.words()
@@ -299,7 +303,9 @@ class _Watch:
             self._bury(server)
             return
         for word in words:
-            if word == b"silence":
+            if word == b"ready":
+                self.warm.set()
+            elif word == b"silence":
                 server.silenced = True
             elif word.startswith(b"swept"):
                 process = self._lost.pop(int(word.split()[1]), None)
@@ -308,18 +314,21 @@ class _Watch:
 
     def _bury(self, server: _Server) -> None:
         self._selector.unregister(server.socket)
-        self._servers.remove(server)
+        del self._servers[server.mark]
+        self.warm.set()  # nobody need wait for it any more
         server.socket.close()
         code = server.popen.wait()
         if server.silenced or code:
             log.warning("nursery_died", extra={"action": "nursery_died", "code": code, "silence": server.silenced})
-        if self._lost:
-            end_marked(MARK, server.mark)
-            self._give_up_lost()
+        self._sweep(server.mark)
 
-    def _give_up_lost(self) -> None:
-        for warden in list(self._lost):
-            process = self._lost.pop(warden)
+    def _sweep(self, mark: str) -> None:
+        """Where warden and fork server are both gone, what is left is found by its mark."""
+        lost = [process for process in self._lost.values() if process.mark == mark]
+        if lost:
+            end_marked(MARK, mark)
+        for process in lost:
+            del self._lost[process.warden]
             self._finish(process, Exit(-9, wanted=False))
 
     def _finish(self, process: Process, found: Exit) -> None:

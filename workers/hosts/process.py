@@ -39,7 +39,10 @@ class Exit:
 class Process:
     """`ended` is set when the worker itself died, `dead` when nothing of what it started is left either."""
 
-    def __init__(self, warden: int, worker: int, control: socket.socket, channel: Channel, output: int) -> None:
+    def __init__(
+        self, mark: str, warden: int, worker: int, control: socket.socket, channel: Channel, output: int
+    ) -> None:
+        self.mark = mark  # of the fork server it comes from, in the environment of all it starts
         self.warden = warden
         self.group = worker
         self.channel = channel
@@ -65,8 +68,9 @@ class Process:
         """To its group, by its warden, who knows whether the number is still the group's."""
         self._order(b"s%d\n" % number)
 
-    def limit_processes(self, most: int) -> None:
-        self._order(b"n%d\n" % most)
+    def limit_processes(self, most: int, every_ms: int) -> None:
+        """Beyond that all of it is killed; it is counted so often."""
+        self._order(b"n%d %d\n" % (most, every_ms))
 
     def acknowledge(self) -> None:
         self._order(b"s0\n")

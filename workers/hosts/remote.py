@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAVE_S = 5.0  # for the author's teardown
+MOST_PROCESSES = 256  # of an instance that declares no limit
+_COUNT_MS, _COUNT_SELDOM_MS = 100, 500
 _EXIT_S = 1.0  # from the end of its channel to its end
 _LOG_RATE = 4_000_000  # characters a second taken of what it logs; one that logs more is slowed
 
@@ -68,7 +70,7 @@ class RemoteWorker:
         self._process: Process | None = None
         self._lock = threading.Lock()
         self._asked: int | None = None  # a signal that came before the process
-        self._cpu_s = 0.0  # of the runs its process has done
+        self.cpu_s = 0.0  # of the runs its process has done
         self._run_cpu_s = 0.0  # of the last one
         self._ooms = 0
         self._leaving = False
@@ -167,7 +169,7 @@ class RemoteWorker:
         assert nursery is not None
         process = nursery.start()
         process.on_output, process.on_death = run.write_log, self._died
-        self._cpu_s, self._ooms = 0.0, _oom_kills()
+        self.cpu_s, self._ooms = 0.0, _oom_kills()
         with self._lock:
             self._process, asked = process, self._asked
         if asked is not None:
@@ -179,10 +181,12 @@ class RemoteWorker:
             "NOVA_INSTANCE": self._instance,
             "NOVA_INDEX": str(self._index),
             "NOVA_MANAGER": self._services.manager,
-            MARK: nursery.mark,
+            MARK: process.mark,
         }
         if self._limits.processes is not None:
-            process.limit_processes(self._limits.processes)
+            process.limit_processes(self._limits.processes, _COUNT_MS)
+        else:
+            process.limit_processes(MOST_PROCESSES, _COUNT_SELDOM_MS)
         first = {
             "env": environ, "limits": plain(self._limits), "agent": self._agent, "config": self._config,
             "home": self._services.home,
@@ -212,7 +216,7 @@ class RemoteWorker:
         spent = said.get("cpu_s")
         if not isinstance(spent, int | float) or isinstance(spent, bool) or not 0 <= spent < math.inf:
             raise BadMessage("the worker's process did not say what processor time its run took")
-        self._cpu_s += spent
+        self.cpu_s += spent
         self._run_cpu_s = float(spent)
         if "error" in said:
             if not isinstance(said["error"], dict):
@@ -232,11 +236,11 @@ class RemoteWorker:
         process.dead.wait()
         found, silent = process.exit, self._services.was_silent(began)
         assert found is not None
-        self._run_cpu_s = max(0.0, found.cpu_s - self._cpu_s)
+        self._run_cpu_s = max(0.0, found.cpu_s - self.cpu_s)
         if silent:
             return ManagerWasSilent()
         if found.over == "processes":
-            return ProcessDied(too_many_processes(self._limits))
+            return ProcessDied(too_many_processes(self._limits.processes or MOST_PROCESSES))
         if not found.wanted:
             return ProcessDied("what guarded the process was killed, and the process with it")
         told = how_it_ended(found.code, self._limits, memory_ran_out=_oom_kills() > self._ooms)

@@ -175,6 +175,11 @@ class Run:
             return inf
         return (now if self.gate.busy else self._alive_until) + self.spec.heartbeat_s
 
+    @property
+    def process_cpu_s(self) -> float:
+        """What its process had used before it."""
+        return self._remote.cpu_s if self._remote is not None else 0.0
+
     @contextmanager
     def passing(self) -> Iterator[None]:
         self.beat()
@@ -268,10 +273,13 @@ class Run:
         self._command = command
         if self._verdict is not None:
             raise LateRun(self._verdict.error)
+        began = time.monotonic()
         try:
             ended = command.run(text, cwd or self.services.home, env)
         finally:
             self._command = None
+        if ended.code == -signal.SIGKILL and self.services.was_silent(began):
+            raise ManagerWasSilent
         self._others_cpu_s += ended.cpu_s
         return ended
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from nova.errors import BudgetExceeded, NovaError
 from nova.fleet.terms import Resources
 from workers.gate import LateRun
-from workers.hosts.confines import confine_other
+from workers.hosts.confines import confine_other, too_much_processor
 from workers.hosts.leash_client import Leash
 from workers.hosts.metering import LineSplitter, MalformedMessage, Message, parse
 
@@ -30,6 +30,7 @@ _ERROR_TAIL = 4_000
 _REFUSED_GRACE_S = 1.0
 _DRAIN_S = 2.0  # for output that something outside the group still holds open
 _PIPE_MAX = 2_000_000  # more than a dead group can have left in its pipes
+_XCPU = (-signal.SIGXCPU, 128 + signal.SIGXCPU)  # of the shell itself, and of what the shell waited for
 _POLL_S = 0.05  # where the system cannot tell the end of a process on a descriptor
 
 REPLY_FD = 3
@@ -97,6 +98,8 @@ class ShellRun:
             self._pump(process)
         finally:
             cpu_s = self._reap(process)
+        if self._limits.cpu_s is not None and process.returncode in _XCPU:
+            self._problem = self._problem or too_much_processor(self._limits)
         return CommandEnded(
             process.returncode, "\n".join(self._tail)[-_ERROR_TAIL:], self._refused, self._problem, cpu_s
         )

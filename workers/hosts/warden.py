@@ -1,8 +1,8 @@
 """The guardian of one worker's process: it waits for the end, and leaves nothing of what the worker started.
 
-Orders of the manager come on a socket as lines: `s15` sends a signal to the worker's group, `n32` limits how many
-processes there may be. What it tells there is JSON, a line each: `worker` once it was forked, `ended` when it died,
-`gone` when nothing of it is left.
+Orders of the manager come on a socket as lines: `s15` sends a signal to the worker's group, `n32 100` limits how many
+processes there may be, and has them counted so often, in milliseconds. What it tells there is JSON, a line each:
+`worker` once it was forked, `ended` when it died, `gone` when nothing of it is left.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from workers.hosts.descent import (
     descendants_of,
     die_with_parent,
     end_descendants,
+    kill_descendants,
     send_group,
 )
 
 _ACKNOWLEDGED_S = 1.0  # within which the manager takes note of a death before the number of the group is given up
-_COUNT_S = 0.25  # how often the processes are counted where they are limited
 _POLL_S = 0.05  # where the end of a child cannot be seen without reaping it
 
 
@@ -89,6 +89,7 @@ class _Guard:
         self._woken = woken
         self._worker = worker
         self._most: int | None = None
+        self._count_ms = 0
         self._orders = b""
         self.status = -1  # as waitpid tells it, where the worker had to be reaped to see its end
         self._poll = select.poll()
@@ -105,13 +106,13 @@ class _Guard:
                 os.read(self._woken, 4096)
             if self._most is not None and len(descendants_of(os.getpid())) > self._most:
                 self._most = None
+                kill_descendants()
                 _tell(self._control, {"over": "processes"})
-                send_group(self._worker, signal.SIGKILL)
         return True
 
     def _timeout_ms(self) -> float | None:
         if self._most is not None:
-            return _COUNT_S * 1000
+            return self._count_ms
         return None if hasattr(os, "waitid") else _POLL_S * 1000
 
     def _died(self) -> bool:
@@ -140,7 +141,7 @@ class _Guard:
         *whole, self._orders = (self._orders + orders).split(b"\n")
         for order in whole:
             if order[:1] == b"n":
-                self._most = int(order[1:])
+                self._most, self._count_ms = map(int, order[1:].split())
             else:
                 send_group(self._worker, int(order[1:]))
         return bool(orders)
@@ -149,6 +150,7 @@ class _Guard:
 def _finish(control: socket.socket, worker: int, wanted: bool, status: int) -> NoReturn:
     """Order matters: the number of the group is ours until its leader is reaped, and the manager is to know first."""
     send_group(worker, signal.SIGKILL)
+    escaped = len(kill_descendants() - {worker})
     _tell(control, {"ended": True})
     _acknowledged(control)
     cpu_s = 0.0
@@ -157,7 +159,7 @@ def _finish(control: socket.socket, worker: int, wanted: bool, status: int) -> N
         cpu_s = usage.ru_utime + usage.ru_stime
     except ChildProcessError:
         pass
-    escaped = end_descendants()
+    end_descendants()
     _tell(control, {"gone": True, "status": status, "cpu_s": cpu_s, "escaped": escaped, "wanted": wanted})
     os._exit(0)
 

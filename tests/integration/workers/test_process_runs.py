@@ -243,7 +243,9 @@ def test_nothing_that_a_run_started_outlives_its_process(rig: Rig, home: Path) -
 def test_a_run_past_its_timeout_is_asked_and_then_killed_and_is_dead_when_that_is_told(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.instance.GRACE_S", 0.3)
+    monkeypatch.setattr("workers.instance.GRACE_S", 0.8)
+    rig.sync(rig.process("pass", "v"))
+    rig.ended("v")  # so that the fork server is warm, and the time counts for the run alone
     rig.sync(
         rig.process(f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{wrote_pid(rig)}\ntime.sleep(60)", timeout_s=0.5)
     )
@@ -251,7 +253,7 @@ def test_a_run_past_its_timeout_is_asked_and_then_killed_and_is_dead_when_that_i
 
     def told() -> Any:
         rig.look()
-        return next((fact for fact in rig.facts if isinstance(fact, RunEnded)), None)
+        return next((fact for fact in rig.facts if isinstance(fact, RunEnded) and fact.worker == "w"), None)
 
     ended = until(told, "the run ended")
     assert not lives(pid)
@@ -281,13 +283,15 @@ def test_a_stop_ends_busy_and_idle_processes_and_those_that_will_not_go(rig: Rig
     rig.sync(rig.process(wrote_pid(rig)), rig.process(stubborn, "v"))
     rig.ended("w")
     until(lambda: "up" in rig.log("v"), "the busy one is up")
-    rig.host.stop(2.0)
     assert rig.services.nursery is not None
-    rig.services.nursery.close()
-    assert not lives(first_pid(rig))
+    server = psutil.Process(rig.services.nursery.pid)
+    family = [server, *server.children(recursive=True)]
+    assert len(family) == 5  # two workers and their wardens
+    rig.host.stop(2.0)
     assert rig.ended("v").error == "the manager stopped"
-    left = [child for child in psutil.Process().children(recursive=True) if "leash.py" not in str(child.cmdline())]
-    assert [child for child in left if "nursery" in str(child.cmdline())] == []
+    assert [one for one in family[1:] if one.is_running()] == []
+    rig.services.nursery.close()
+    assert not server.is_running()
 
 
 def test_several_threads_of_an_agent_may_call_at_once(rig: Rig) -> None:
@@ -377,3 +381,21 @@ def test_a_process_that_overspends_is_stopped_in_the_middle_of_its_run(rig: Rig)
     rig.look()
     (told,) = [fact for fact in rig.facts if isinstance(fact, Overspent)]
     assert told.run == run.id
+
+
+def test_a_fork_server_that_stands_still_is_replaced(rig: Rig, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.hosts.nursery_client._BIRTH_S", 0.5)
+    rig.sync(rig.process(wrote_pid(rig) + "time.sleep(60)"))
+    first = first_pid(rig)
+    assert rig.services.nursery is not None
+    server = psutil.Process(rig.services.nursery.pid)
+    server.suspend()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(pids(home / "pids")) > 1, "another process")
+    assert not server.is_running()
+    assert "does not answer" in rig.runs("w")[0].error
+
+
+def test_processes_are_born_side_by_side(rig: Rig) -> None:
+    rig.sync(*[rig.process("ctx.sleep(60)", index=index) for index in range(1, 9)])
+    until(lambda: list(rig.states().values()) == ["running"] * 8, "all of them run")
