@@ -94,7 +94,9 @@ def deploy(
     ] = None,
     health: Annotated[
         list[str] | None,
-        typer.Option("--health", metavar="RULE=VALUE", help=f"When its breaker opens, as velocity=5; {_MANY}."),
+        typer.Option(
+            "--health", metavar="RULE=VALUE", help=f"When a run is ended or its breaker opens, as velocity=5; {_MANY}."
+        ),
     ] = None,
     imputed: Annotated[
         str | None,
