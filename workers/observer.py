@@ -44,16 +44,21 @@ class Observer:
         self._write(report)
 
     def states(self, report: Report, now: float) -> None:
-        """A report without usage: what was sampled last still stands."""
+        """A report without usage: what was sampled last still stands. Of what only made another run meanwhile the next
+        sample tells.
+        """
         self._last_states = now
-        self._write(Report({key: self._with_usage(seen) for key, seen in report.states.items()}))
+        self._write(Report({key: self._with_usage(key, seen) for key, seen in report.states.items()}))
 
     def forget(self) -> None:
         """Nothing runs here any more."""
         self._written.clear()
         self._ledger.instances.forget(manager=self._manager)
 
-    def _with_usage(self, seen: Seen) -> Seen:
+    def _with_usage(self, key: InstanceId, seen: Seen) -> Seen:
+        written = self._written.get(key)
+        if written is not None and written.state is seen.state and written.run is seen.run is None:
+            return written
         before = self._sampled.get(seen.instance)
         if before is None or before is seen or before.run != seen.run:
             return seen

@@ -12,7 +12,7 @@ from datetime import datetime
 from math import inf
 
 from workers.agenda import WATCH_S, Agendas
-from workers.hosts.base import Fact, InstanceId, Overspent, Report, Seen, Spec
+from workers.hosts.base import Fact, InstanceId, Overspent, Report, RunEnded, Seen, Spec
 from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Cell, Outcome, Run, Services
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _KILLED = Outcome("interrupted", error="killed")
 _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
+_TOLD_AT_ONCE = (State.HUNG, State.STOPPING, State.STOPPED)  # the rest is seen when the manager looks next
+_LEAST_HEAP = 1000
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
 _OVERSPENT_GRACE_S = 1.0  # to end for a process group that spends far more than is normal
 _NO_THREAD_S = 1.0  # until it is tried again
@@ -73,6 +75,7 @@ class LocalHost:
         self._want: Mapping[InstanceId, Spec] | None = None
         self._lease_until = -inf
         self._overspent: set[str] = set()  # no run of these begins before the manager has dealt with it
+        self._asleep_until = -inf  # the host's own thread; -inf: it is awake
         self._stopping = False
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="host", daemon=True)
@@ -254,8 +257,15 @@ class LocalHost:
 
     def _schedule(self, slot: _Slot, at: float) -> None:
         slot.wake_at = at
-        if at < inf:
-            heapq.heappush(self._heap, (at, slot.spec.instance))
+        if at == inf:
+            return
+        heapq.heappush(self._heap, (at, slot.spec.instance))
+        if len(self._heap) > _LEAST_HEAP + 4 * len(self._slots):  # of entries that were scheduled anew since
+            self._heap = [(one.wake_at, key) for key, one in self._slots.items() if one.wake_at < inf]
+            heapq.heapify(self._heap)
+        if at < self._asleep_until:
+            self._asleep_until = at
+            self._condition.notify_all()
 
     def _loop(self) -> None:
         with self._condition:
@@ -267,7 +277,9 @@ class LocalHost:
                 left = self._heap[0][0] - self._clock.monotonic() if self._heap else inf
                 left = min(left, WATCH_S) if self._agendas else left
                 if left > 0:
+                    self._asleep_until = self._clock.monotonic() + left
                     self._condition.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
+                    self._asleep_until = -inf
 
     def _turn(self, now: float) -> None:
         if self._agendas and self._agendas.clock_was_set():
@@ -278,7 +290,7 @@ class LocalHost:
             slot = self._slots.get(key)
             if slot is not None and slot.wake_at == at:  # else it was scheduled anew meanwhile
                 slot.wake_at = inf
-                self._step(slot, now)
+                self._step(slot, self._clock.monotonic())
 
     def _step(self, slot: _Slot, now: float) -> None:
         instance = slot.instance
@@ -298,7 +310,7 @@ class LocalHost:
             self._rest(slot) if instance.intent is Intent.RUN else self._remove(slot)
         else:
             self._schedule(slot, wake_at)
-        if instance.state is not before:
+        if instance.state is not before and instance.state in _TOLD_AT_ONCE:
             self._wake()
 
     def _may_start(self, slot: _Slot, now: float) -> bool:
@@ -337,8 +349,9 @@ class LocalHost:
             if slot.spec.schedule.once and run.outcome is not None and run.outcome.over:
                 slot.instance.fulfilled = True
                 self._over[slot.spec.instance] = slot.spec.since
-            self._schedule(slot, now)
-            self._condition.notify_all()
+            self._step(slot, now)
+            if self._stopping:
+                self._condition.notify_all()
 
     def _obey(self, order: Order, slot: _Slot, run: Run) -> None:
         if order is Order.ASK:
@@ -405,7 +418,8 @@ class LocalHost:
             self._facts.append(fact)
             if isinstance(fact, Overspent):
                 self._cut(fact)
-        self._wake()
+        if not isinstance(fact, RunEnded) or fact.status != "succeeded":
+            self._wake()
 
     def _cut(self, fact: Overspent) -> None:
         """A thread, which cannot be killed, first has the time to notice that it is to stop."""

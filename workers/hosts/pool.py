@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
+Job = Callable[[], object]
+
+_PATIENCE_S = 0.005  # a job that no thread has taken by then gets one of its own
+_ALWAYS = 4  # so many threads are made without patience
+_MOST_WAKING = 2  # a thread that is awake takes the next short job sooner than one that has to be woken
+
+
+class _Idler:
+    """A thread that waits for its next job."""
+
+    __slots__ = ("_lock", "job")
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def hand(self, job: Job) -> None:
+        self.job = job
+        self._lock.release()
+
+    def wait(self, timeout_s: float = -1) -> bool:
+        return self._lock.acquire(timeout=timeout_s)
+
 
 class ThreadPool:
-    """Every job gets a thread at once. They are daemons: a hung one cannot hold the process."""
+    """Jobs that take long have a thread each within milliseconds; many short ones share a few, because making and
+    waking threads costs more than they do. Threads are daemons: a hung one cannot hold the process.
+    """
 
     def __init__(self, name: str, idle_s: float = 10.0) -> None:
         self._name = name
         self._idle_s = idle_s
-        self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
+        self._idle: list[_Idler] = []  # the last to have worked is the next to work, so that the others may go
+        self._jobs: deque[Job] = deque()  # that wait for a thread
+        self._waking = 0  # threads that were handed a job and have not begun it
+        self._taken = 0  # jobs, by threads that looked for one
+        self._late = threading.Event()
+        self._attendant: threading.Thread | None = None
         self._size = 0
         self._made = 0
 
@@ -26,36 +57,83 @@ class ThreadPool:
     def size(self) -> int:
         return self._size
 
-    def submit(self, job: Callable[[], object]) -> None:
-        """Raises RuntimeError when the system gives no more threads."""
+    def submit(self, job: Job) -> None:
+        """Raises RuntimeError when the system gives not one thread."""
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-                self._jobs.put(job)
+            if not self._idle and self._size < _ALWAYS:
+                self._grow(job)
                 return
-            self._made += 1
-            thread = threading.Thread(target=self._work, args=(job,), name=f"{self._name}-{self._made}", daemon=True)
-            thread.start()
-            self._size += 1
+            if self._attendant is None:
+                self._attendant = self._start(self._attend, f"{self._name}-pool")
+            self._jobs.append(job)
+            self._wake_one()
+            if self._jobs:
+                self._late.set()
 
-    def _work(self, job: Callable[[], object] | None) -> None:
+    def _wake_one(self) -> None:
+        if self._jobs and self._idle and self._waking < _MOST_WAKING:
+            self._waking += 1
+            self._idle.pop().hand(self._jobs.popleft())
+
+    def _attend(self) -> None:
+        """Makes threads where jobs wait: at most twice as many as there are where none was taken meanwhile, for then
+        all of them are held by long jobs.
+        """
+        while self._late.wait():
+            self._late.clear()
+            taken = self._taken
+            time.sleep(_PATIENCE_S)
+            while self._jobs:
+                moving, taken = self._taken > taken, self._taken
+                self._help(1 if moving else self._size)
+                time.sleep(_PATIENCE_S)
+
+    def _help(self, count: int) -> None:
+        with self._lock:
+            for _ in range(min(count, len(self._jobs)) if not self._idle else 0):
+                job = self._jobs.popleft()
+                try:
+                    self._grow(job)
+                except RuntimeError as problem:  # then it waits for one that becomes free
+                    self._jobs.appendleft(job)
+                    log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
+                    return
+
+    def _grow(self, job: Job) -> None:
+        self._made += 1
+        self._start(self._work, f"{self._name}-{self._made}", job)
+        self._size += 1
+
+    def _start(self, target: Callable[..., None], name: str, *args: Job) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _work(self, first: Job) -> None:
+        job: Job | None = first
+        idler = _Idler()
         while job is not None:
             try:
                 job()
             except Exception:
                 log.exception("job_failed", extra={"action": "job_failed"})
-            job = self._next()
+            job = self._next(idler)
 
-    def _next(self) -> Callable[[], object] | None:
+    def _next(self, idler: _Idler) -> Job | None:
         with self._lock:
-            self._idle += 1
-        try:
-            return self._jobs.get(timeout=self._idle_s)
-        except queue.Empty:
-            pass
+            if self._jobs:
+                self._taken += 1
+                return self._jobs.popleft()
+            idler.job = None
+            self._idle.append(idler)
+        if not idler.wait(self._idle_s):
+            with self._lock:
+                if idler in self._idle:
+                    self._idle.remove(idler)
+                    self._size -= 1
+                    return None
+            idler.wait()  # a job was handed over in this very moment
         with self._lock:
-            if self._idle == 0 or not self._jobs.empty():  # a job was handed over in this very moment
-                return self._jobs.get()
-            self._idle -= 1
-            self._size -= 1
-            return None
+            self._waking -= 1
+            self._wake_one()  # should this job take long, the next one need not wait for it
+        return idler.job
