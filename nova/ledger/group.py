@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class _Item:
     future: Future[Any] | None  # None: submitted, nobody waits
     since: float
     always: bool = False  # also when this process was fenced
+    sink: Callable[[Connection, Sequence[Any]], None] | None = None  # takes records that follow one another at once
+    record: Any = None
     value: Any = None
     error: BaseException | None = None
 
@@ -70,6 +73,12 @@ class GroupWriter:
 
     def submit(self, work: Callable[[Connection], Any]) -> None:
         self._add(_Item(work, None, time.monotonic()))
+
+    def collect(self, sink: Callable[[Connection, Sequence[Any]], None], record: Any) -> None:
+        def alone(conn: Connection) -> None:
+            sink(conn, [record])
+
+        self._add(_Item(alone, None, time.monotonic(), sink=sink, record=record))
 
     def close(self, timeout_s: float) -> None:
         """Writes what waits, for at most `timeout_s`; what is left then is logged and its waiters are told."""
@@ -140,28 +149,34 @@ class GroupWriter:
         try:
             driver = driver_of(conn)
             fenced = self._is_fenced(conn)
-            for item in group:
-                if fenced and not item.always:
-                    item.value, item.error = None, Fenced()
-                else:
-                    self._run(conn, driver, item)
+            for sink, found in groupby(group, key=lambda item: item.sink):
+                items = list(found)
+                if fenced or sink is None or not self._run_together(conn, driver, items, sink):
+                    for item in items:
+                        if fenced and not item.always:
+                            item.value, item.error = None, Fenced()
+                        else:
+                            self._run(conn, driver, item)
             transaction.commit()
         except BaseException:
             transaction.rollback()
             raise
 
     def _run(self, conn: Connection, driver: sqlite3.Connection, item: _Item) -> None:
-        item.value = item.error = None
-        driver.execute("SAVEPOINT item")
-        try:
-            item.value = item.work(conn)
-        except BaseException as error:
-            if not driver.in_transaction:
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                raise (cause or error) from error
-            driver.execute("ROLLBACK TO item")
-            item.error = error
-        driver.execute("RELEASE item")
+        item.value = None
+        item.error = _in_savepoint(driver, lambda: setattr(item, "value", item.work(conn)))
+
+    def _run_together(
+        self,
+        conn: Connection,
+        driver: sqlite3.Connection,
+        items: Sequence[_Item],
+        sink: Callable[[Connection, Sequence[Any]], None],
+    ) -> bool:
+        """False, with nothing written, where one of them is refused: then each is written for itself."""
+        for item in items:
+            item.value = item.error = None
+        return _in_savepoint(driver, lambda: sink(conn, [item.record for item in items])) is None
 
     def _resolve(self, group: list[_Item]) -> None:
         for item in group:
@@ -199,3 +214,19 @@ class GroupWriter:
                 conn.close()
             except Exception:
                 log.warning("ledger_connection_lost", exc_info=True, extra={"action": "ledger_connection_lost"})
+
+
+def _in_savepoint(driver: sqlite3.Connection, act: Callable[[], object]) -> BaseException | None:
+    """What it raised, and then nothing of it is written. Raises where the whole transaction is gone."""
+    refused: BaseException | None = None
+    driver.execute("SAVEPOINT item")
+    try:
+        act()
+    except BaseException as error:
+        if not driver.in_transaction:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise (cause or error) from error
+        driver.execute("ROLLBACK TO item")
+        refused = error
+    driver.execute("RELEASE item")
+    return refused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from nova.clock import HOUR_US, from_us, to_us
 from nova.errors import NotFound, NovaError
 from nova.ledger.accounts import Bill, book_run
 from nova.ledger.limits import RunRef
+from nova.ledger.run_batch import Ended, Record, Started, write
 from nova.ledger.run_records import (
     ADD_ROLLUP,
     ADD_TOTAL,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ImportedRuns", "Recovered", "RunRecord", "RunSums", "RunTotals", "Runs",
-    "add_restart", "end_run", "import_runs", "recover", "start_run",
+    "add_restart", "end_run", "import_runs", "recover",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,6 @@ _DAY_US = 24 * HOUR_US
 _PRUNE_ROWS = 5000
 _FEW = 500
 
-_START = text("""
-    INSERT INTO starts (instance, worker, started_us) VALUES (:instance, :worker, :at)
-    ON CONFLICT (instance) DO UPDATE SET worker = excluded.worker, started_us = excluded.started_us
-""")
 _END = (
     update(runs)
     .where(runs.c.id == bindparam("run"), runs.c.ended_us.is_(None))
@@ -70,16 +67,6 @@ class Recovered:
     runs: tuple[RunRecord, ...]
     charged: Money
     released: Money
-
-
-def start_run(conn: Connection, run: RunRef, at: datetime, slot: datetime | None = None) -> None:
-    """Also the instance's last start, earlier or later than the one before: clocks are set back.
-
-    `slot` is the time of its schedule that the run is for: it stands as the last start then.
-    """
-    record = RunRecord(run.run, run.worker, run.instance, at, None, "running")
-    conn.execute(insert(runs), values_of(record, run.manager))
-    conn.execute(_START, {"instance": run.instance, "worker": run.worker, "at": to_us(slot or at)})
 
 
 def end_run(
@@ -187,18 +174,25 @@ class Runs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._sink = self._write
+
+    def _write(self, conn: Connection, records: Sequence[Record]) -> None:
+        write(conn, records, self._end_one)
+
+    def _end_one(self, conn: Connection, end: Ended) -> None:
+        if not end_run(conn, self._store, end.run, end.at, end.status, end.error, end.crash):
+            log.warning("late_result_refused", extra={"action": "late_result_refused", "run": end.run.run})
 
     def started(self, run: RunRef, at: datetime, slot: datetime | None = None) -> None:
-        self._store.submit(lambda conn: start_run(conn, run, at, slot))
+        """Also the instance's last start, earlier or later than the one before: clocks are set back.
+
+        `slot` is the time of its schedule that the run is for: it stands as the last start then.
+        """
+        self._store.collect(self._sink, Started(run, at, slot))
 
     def ended(self, run: RunRef, at: datetime, status: str, error: str | None = None, crash: bool = False) -> None:
         """Ends the run and books what it spent; a late result, after it was ended otherwise, is logged and refused."""
-
-        def end(conn: Connection) -> None:
-            if not end_run(conn, self._store, run, at, status, error, crash):
-                log.warning("late_result_refused", extra={"action": "late_result_refused", "run": run.run})
-
-        self._store.submit(end)
+        self._store.collect(self._sink, Ended(run, at, status, error, crash))
 
     def end(self, run: RunRef, at: datetime, status: str, error: str | None = None, crash: bool = False) -> bool:
         """The same, durable on return; False when the run had ended already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,7 @@ from nova.ledger.migrations import bring_up_to_date
 from nova.ledger.usage import QUARTER_US
 
 T = TypeVar("T")
+R = TypeVar("R")
 _MOST_CACHED = 200_000
 
 
@@ -104,6 +105,13 @@ class Store:
             self._group.submit(work)
         else:
             self.apply(work)
+
+    def collect(self, sink: Callable[[Connection, Sequence[R]], None], record: R) -> None:
+        """As `submit`; grouped, records that follow one another go to their `sink` together."""
+        if self._group is not None:
+            self._group.collect(sink, record)
+        else:
+            self.apply(lambda conn: sink(conn, [record]))
 
     def post(self, work: Callable[[Connection], T]) -> Future[T]:
         """As `apply`, for who will not wait for it without end; only a grouped store returns before it is written."""

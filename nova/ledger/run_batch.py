@@ -1,0 +1,126 @@
+"""The records of many runs in few statements: a thousand short runs a second leave the processor to the workers."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nova.clock import HOUR_US, to_us
+from nova.ledger.dialect import driver_of
+from nova.ledger.limits import RunRef
+from nova.ledger.run_records import ADD_ROLLUP, ADD_TOTAL, ERROR_CHARS
+
+log = logging.getLogger(__name__)
+
+_INSERT = """
+    INSERT INTO runs (id, worker, instance, started_us, ended_us, status, error, crash, manager)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_START = """
+    INSERT INTO starts (instance, worker, started_us) VALUES (?, ?, ?)
+    ON CONFLICT (instance) DO UPDATE SET worker = excluded.worker, started_us = excluded.started_us
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`slot` is the time of its schedule that the run is for: it stands as the instance's last start then."""
+
+    run: RunRef
+    at: datetime
+    slot: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    run: RunRef
+    at: datetime
+    status: str
+    error: str | None
+    crash: bool
+
+
+Record = Started | Ended
+EndOne = Callable[[Connection, Ended], None]
+
+
+def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
+    """In the order given. A run that began, ended and spent nothing within them is one row; the others' ends are left
+    to `end_one`.
+    """
+    ends: dict[str, Ended] = {}
+    for record in records:
+        if isinstance(record, Ended):
+            ends.setdefault(record.run.run, record)
+    starts = {record.run.run: record for record in records if isinstance(record, Started)}
+    spent = _with_money(conn, ends.keys() & starts.keys())
+    whole = {run: ends[run] for run in starts if run in ends and run not in spent}
+    _insert(conn, starts, whole)
+    _add_sums(conn, starts, whole)
+    for record in records:
+        if isinstance(record, Ended) and whole.get(record.run.run) is not record:
+            end_one(conn, record)
+
+
+def _with_money(conn: Connection, run_ids: set[str]) -> set[str]:
+    if not run_ids:
+        return set()
+    marks = ", ".join("?" * len(run_ids))
+    query = f"SELECT scope FROM budget_usage WHERE scope IN ({marks})"
+    found = driver_of(conn).execute(query, [f"run:{run}" for run in run_ids])
+    return {scope.removeprefix("run:") for (scope,) in found}
+
+
+def _insert(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended]) -> None:
+    rows, last = [], {}
+    for key, begun in starts.items():
+        run, end, at = begun.run, whole.get(key), to_us(begun.at)
+        tail = (None, "running", None, False) if end is None else (to_us(end.at), end.status, _error(end), end.crash)
+        rows.append((run.run, run.worker, run.instance, at, *tail, run.manager))
+        last[run.instance] = (run.instance, run.worker, at if begun.slot is None else to_us(begun.slot))
+    driver = driver_of(conn)
+    driver.executemany(_INSERT, rows)
+    driver.executemany(_START, list(last.values()))
+
+
+def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended]) -> None:
+    """One row to add for each worker and hour, instead of one for each run."""
+    by_worker: dict[str, list[str]] = defaultdict(list)
+    by_hour: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for key, end in whole.items():
+        by_worker[end.run.worker].append(key)
+        by_hour[end.run.worker, to_us(end.at) // HOUR_US].append(key)
+    rollups, totals = [], []
+    for (worker, hour), keys in by_hour.items():
+        spans = (to_us(whole[key].at) - to_us(starts[key].at) for key in keys)
+        rollups.append(
+            {"worker": worker, "hour": hour, **_counts(whole, keys), "duration": sum(max(0, one) for one in spans)}
+        )
+    for worker, keys in by_worker.items():
+        failed = [whole[key] for key in keys if whole[key].status == "failed" and whole[key].error]
+        newest = max(failed, key=lambda one: one.at, default=None)
+        totals.append(
+            {
+                "worker": worker, **_counts(whole, keys), "restarts": 0,
+                "first": min(to_us(starts[key].at) for key in keys), "last": max(to_us(whole[key].at) for key in keys),
+                "error": _error(newest) if newest else None, "error_at": to_us(newest.at) if newest else None,
+            }
+        )  # fmt: skip
+    if totals:
+        conn.execute(ADD_ROLLUP, rollups)
+        conn.execute(ADD_TOTAL, totals)
+
+
+def _counts(whole: dict[str, Ended], keys: Sequence[str]) -> dict[str, int]:
+    ended = [whole[key] for key in keys]
+    counts = {status: sum(one.status == status for one in ended) for status in ("succeeded", "failed", "interrupted")}
+    return {**counts, "crashed": sum(one.crash for one in ended)}
+
+
+def _error(end: Ended) -> str | None:
+    return end.error and end.error[-ERROR_CHARS:]
