@@ -17,6 +17,9 @@ from nova.errors import LockHeld, NotFound, NovaError, Refused
 from workers.control import running_managers
 
 
+_PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - of which a system unit has its own
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
     """`changed`: the unit was written. `notes` are what the operator should know besides."""
@@ -135,11 +138,17 @@ def _check_ours(path: Path, text: str | None, unit: Unit) -> None:
 
 
 def _check_home(unit: Unit, settings: Settings) -> None:
-    """A system unit's folder must be its user's: root would leave files there that the user cannot write."""
+    """A system unit's folder must be its user's: root would leave files there that the user cannot write. Nor can it be
+    in /tmp, of which such a unit sees one of its own.
+    """
     if unit.user is None:
         ensure_home(settings)
         return
     user = account(unit.user)
+    for path in (unit.nova, unit.home, *unit.writable):
+        hidden = next((folder for folder in _PRIVATE if path.is_relative_to(folder)), None)
+        if hidden is not None:
+            raise Refused(f"a system unit cannot see {path}: it has a {hidden} of its own", hint="move it elsewhere")
     for folder in (unit.home, *unit.writable):
         if not folder.is_dir():
             raise NotFound(

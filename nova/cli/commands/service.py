@@ -100,6 +100,8 @@ def _unit(
         account(user)
         environ.setdefault("NOVA_HOME", str(home_of(user)))
     settings = load_settings(environ)
+    if system and settings.ledger_path.parent != settings.nova_home:
+        writable = [*writable, settings.ledger_path.parent]
     unit = Unit(
         nova=own_executable(sys.executable),
         home=settings.nova_home.absolute(),

@@ -157,10 +157,20 @@ def test_status_tells_each_unit(settings: Settings, systemd: FakeSystemd) -> Non
     assert (systemd.folder / row["unit"]).read_text().startswith(MARK)
 
 
-def test_a_system_unit_needs_a_folder_of_its_user(settings: Settings, systemd: FakeSystemd, tmp_path: Path) -> None:
+def test_a_system_unit_needs_a_folder_of_its_user(
+    settings: Settings, systemd: FakeSystemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PRIVATE", ())
     with pytest.raises(NotFound, match="no user"):
         service.install(unit(settings, user="nobody-by-that-name"), settings, systemd, {})
     with pytest.raises(NotFound, match="is not there"):
         service.install(unit(settings, user="root", writable=(tmp_path / "gone",)), settings, systemd, {})
     with pytest.raises(Refused, match="does not belong to"):
         service.install(unit(settings, user="daemon"), settings, systemd, {})
+
+
+def test_a_system_unit_cannot_use_what_is_in_tmp(settings: Settings, systemd: FakeSystemd) -> None:
+    hidden = Unit(Path("/var/tmp/nova/bin/nova"), settings.nova_home, user="root")
+    with pytest.raises(Refused, match="a /var/tmp of its own"):
+        service.install(hidden, settings, systemd, {})
+    assert systemd.calls == []
