@@ -16,7 +16,6 @@ from nova.deployment.unit import MARK, Unit, cron_line, department_of, home_in, 
 from nova.errors import LockHeld, NotFound, NovaError, Refused
 from workers.control import running_managers
 
-
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - of which a system unit has its own
 
 

@@ -15,6 +15,7 @@ from nova.cli.terminal import printable
 from nova.cli.top.look import Look, Rate, Rates
 from nova.clock import parse_time
 
+_WEEK = 7
 _SOON_S = 120.0  # what comes sooner is not worth a note
 _URGENT = ("parked", "hung", "cooling_down", "backing_off", "paused", "active", "killed")
 _SHORT = {"cooling_down": "cooling", "backing_off": "backoff"}
@@ -97,7 +98,7 @@ def _next(worker: Mapping[str, Any], now: datetime, zone: ZoneInfo) -> str:
     if not due or any(one["state"] == "running" for one in worker["instances"]):
         return ""
     first = min(due)
-    return f"next {clock_time(first, now, zone)}" if (first - now).total_seconds() > _SOON_S else ""
+    return f"at {clock_time(first, now, zone)}" if (first - now).total_seconds() > _SOON_S else ""
 
 
 def _index(instance: Mapping[str, Any]) -> str:
@@ -110,12 +111,15 @@ def last_line(text: str | None) -> str:
 
 
 def clock_time(at: str | datetime | None, now: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
-    """`15:20` of today, else with its day; in the operator's zone."""
+    """`15:20` of today, `Mon 09:00` of the days to come, else with its date; in the operator's zone."""
     if at is None:
         return ""
     local = (parse_time(at) if isinstance(at, str) else at).astimezone(zone)
     shown = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
-    return shown if local.date() == now.astimezone(zone).date() else f"{local:%b %d} {shown}"
+    days = (local.date() - now.astimezone(zone).date()).days
+    if days == 0:
+        return shown
+    return f"{local:%a} {shown}" if 0 < days < _WEEK else f"{local:%b %d} {shown}"
 
 
 def short(value: float | None) -> str:

@@ -81,7 +81,7 @@ def test_a_deployment_that_comes_back_from_nothing_has_no_negative_runs() -> Non
         (
             {"state": "paused", "pause_reason": "budget", "state_until": "2026-03-02T00:00:00Z"},
             "paused",
-            "budget until Mar 02 00:00",
+            "budget until Mon 00:00",
         ),
         (
             {"state": "cooling_down", "state_until": "2026-03-01T12:05:00Z", "last_error": "Traceback\nbroken\x1b[2J"},
@@ -94,7 +94,7 @@ def test_a_deployment_that_comes_back_from_nothing_has_no_negative_runs() -> Non
         (
             {"instances": [{"id": "a#1", "state": "waiting", "next_run_at": "2026-03-01T15:00:00Z"}]},
             "active",
-            "next 15:00",
+            "at 15:00",
         ),
         ({"instances": [{"id": "a#1", "state": "waiting", "next_run_at": "2026-03-01T12:00:30Z"}]}, "active", ""),
         ({"state": "killed"}, "killed", ""),
