@@ -26,12 +26,14 @@ class BaseWorker:
     `Config` is a pydantic model for the deployment's `--set KEY=VALUE`; without one `ctx.config` is a plain mapping.
     `scalable = False` keeps it at one replica. `tunables` names the settings the engine may try other values of.
     `secrets` names the variables it cannot do without: they are declared with it, and its process is given them.
+    `imputed_cost` is what a run costs besides what it meters, as "0.02/run" or "0.50/hour"; `--imputed` wins over it.
     """
 
     Config: ClassVar[type[BaseModel] | None] = None
     scalable: ClassVar[bool] = True
     tunables: ClassVar[Mapping[str, Sequence[Any]]] = {}
     secrets: ClassVar[Sequence[str]] = ()
+    imputed_cost: ClassVar[str | None] = None
 
     def setup(self, ctx: RunContext) -> None:
         """Called once, before the object's first run and in its thread."""

@@ -95,7 +95,7 @@ def declare(
         ),
         resources=resources or Resources(),
         health=HealthRules.parse(health),
-        imputed=ImputedCost.parse(imputed, settings.nova_currency) if imputed else None,
+        imputed=_imputed(worker, imputed, settings.nova_currency),
         secrets=valid_variables([*secrets, *worker.secrets], "--secret"),
         env=valid_variables(env, "--env"),
     )
@@ -113,6 +113,20 @@ def _configured(home: Path, agent: str, config: Mapping[str, Any]) -> tuple[type
     worker, own = load(agent, config, home)
     stored = typed(worker, own, checked(agent, worker, own))
     return worker, stored | {key: value for key, value in config.items() if key not in own}
+
+
+def _imputed(worker: type[BaseWorker], asked: str | None, currency: str) -> ImputedCost | None:
+    """What was asked for, else what the agent says of itself. Nothing at all is none, said as `0/run`."""
+    said = worker.imputed_cost if asked is None else asked
+    if said is None:
+        return None
+    try:
+        cost = ImputedCost.parse(said, currency)
+    except UsageProblem as problem:
+        raise (
+            problem if asked is not None else UsageProblem(f"{worker.__name__}.imputed_cost: {problem.message}")
+        ) from None
+    return cost if cost.amount else None
 
 
 def _record_deployed(conn: Connection, at: datetime, done: DeployResult, by: str) -> None:

@@ -118,7 +118,7 @@ class ForegroundRun:
         return Spec.of(
             one,
             1,
-            tuple(Limit(limit.scope, limit.per, limit.amount) for limit in declared),
+            tuple(Limit(*limit, tiers=snapshot.tiers) for limit in declared),
             foreground=True,
             replicas=1,
             schedule=Schedule(once=True),

@@ -24,6 +24,8 @@ HEALTH_RULES = {
     "probe": "probe_s",
 }
 
+_SECOND_US = 1_000_000
+_HOUR_US = 3600 * _SECOND_US
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _LARGEST = 1024**5
@@ -119,6 +121,18 @@ class ImputedCost:
         if cost.amount.micros < 0 or cost.amount.currency != currency:
             raise UsageProblem(f"an imputed cost is an amount of at least 0 in {currency}, not {text!r}")
         return cost
+
+    def due(self, seconds: float) -> Money:
+        """For a run that has gone on so long; half a millionth rounds to even."""
+        if self.per == "run":
+            return self.amount
+        whole, rest = divmod(self.amount.micros * round(seconds * _SECOND_US), _HOUR_US)
+        up = 2 * rest > _HOUR_US or (2 * rest == _HOUR_US and whole % 2 == 1)
+        return Money(whole + up, self.amount.currency)
+
+    def __str__(self) -> str:
+        """`0.50 USD/hour`."""
+        return f"{self.amount} {self.amount.currency}/{self.per}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,13 +113,20 @@ def describe(agent: str, home: Path) -> dict[str, Any]:
         target = ConfigField(
             "target", "str", True, None, "package.module:Class; the class's own settings stand beside it"
         )
-        return {**_told(info), "scalable": True, "tunables": {}, "secrets": [], "config": [asdict(target)]}
+        return {
+            **_told(info),
+            "scalable": True,
+            "tunables": {},
+            "secrets": [],
+            "imputed_cost": None,
+            "config": [asdict(target)],
+        }
     worker = info.load()
     tunables = {name: list(values) for name, values in worker.tunables.items()}
     described = _told(info) if info.summary else {**_told(info), "help": _first_line(worker)}
     fields = [asdict(field) for field in fields_of(worker)]
     told = {"scalable": worker.scalable, "tunables": tunables, "secrets": list(worker.secrets)}
-    return {**described, **told, "config": fields}
+    return {**described, **told, "imputed_cost": worker.imputed_cost, "config": fields}
 
 
 def _told(info: AgentInfo) -> dict[str, Any]:

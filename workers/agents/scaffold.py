@@ -35,6 +35,7 @@ class {worker}(BaseWorker):
         cost: Decimal = Field(Decimal("0.02"), ge=0, description="What the work behind it costs.")
 
     # scalable = False                    # it must never run twice at once
+    # imputed_cost = "0.02/run"           # what it costs besides what it meters; or "0.50/hour"
     # tunables = {{"price": ("0.10", "0.20")}}  # what nova may try before it pauses an agent that earns too little
 
     def run(self, ctx: RunContext) -> RunResult | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from nova.fleet.documents import Deployment
-from nova.fleet.terms import Resources, Schedule
+from nova.fleet.terms import ImputedCost, Resources, Schedule
 from nova.ledger.limits import Breach, Limit
 from nova.money import Money
 from workers.breaker import Trip
@@ -24,8 +24,9 @@ class Spec:
 
     Another `generation` renews the instance: its worker object and its backoff are forgotten. `born` is when its
     deployment was: the same name may be declared anew. `since` is when its schedule was. `secrets` and `env` are names
-    of variables. What a person runs in the `foreground` is no replica: it is the instance NAME#0. A run that gives no
-    sign of life for `heartbeat_s` is ended (0: never). Under one `probe` the instance runs once.
+    of variables. `imputed` is what a run costs besides what it meters. What a person runs in the `foreground` is no
+    replica: it is the instance NAME#0. A run that gives no sign of life for `heartbeat_s` is ended (0: never). Under
+    one `probe` the instance runs once.
     """
 
     worker: str
@@ -47,6 +48,7 @@ class Spec:
     resources: Resources = Resources()
     secrets: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    imputed: ImputedCost | None = None
     foreground: bool = False
     heartbeat_s: float = 0.0
     probe: str | None = None
@@ -59,7 +61,7 @@ class Spec:
             "index": index, "replicas": one.replicas, "every_s": one.every_s, "timeout_s": one.timeout_s,
             "config": one.config, "limits": limits, "generation": one.generation, "born": one.created_at,
             "schedule": one.schedule, "since": one.scheduled_at or one.created_at, "resources": one.resources,
-            "secrets": one.secrets, "env": one.env, "heartbeat_s": one.health.heartbeat_s,
+            "secrets": one.secrets, "env": one.env, "imputed": one.imputed, "heartbeat_s": one.health.heartbeat_s,
         }  # fmt: skip
         return cls(**{**declared, **other})
 
@@ -112,6 +114,7 @@ class BudgetHit:
     run: str
     breaches: tuple[Breach, ...]
     asked: Money | None = None
+    instance: InstanceId = ""
 
 
 Fact = RunEnded | BudgetHit | Overspent

@@ -12,7 +12,8 @@ from datetime import datetime
 from math import inf
 
 from workers.agenda import WATCH_S, Agendas
-from workers.hosts.base import Fact, InstanceId, Overspent, Report, RunEnded, Seen, Spec
+from workers.hosts.base import BudgetHit, Fact, InstanceId, Overspent, Report, RunEnded, Seen, Spec
+from workers.hosts.imputing import LOOK_S as IMPUTE_S
 from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Cell, Outcome, Run, Services
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
@@ -28,7 +29,7 @@ _FENCED = Outcome("interrupted", error="another manager took over")
 _TOLD_AT_ONCE = (State.HUNG, State.STOPPING, State.STOPPED)  # the rest is seen when the manager looks next
 _LEAST_HEAP = 1000
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
-_OVERSPENT_GRACE_S = 1.0  # to end for a process group that spends far more than is normal
+_CUT_GRACE_S = 1.0  # to end, for a process that may not go on
 _NO_THREAD_S = 1.0  # until it is tried again
 _DEATH_S = 0.5  # a process group needs to die
 
@@ -76,6 +77,7 @@ class LocalHost:
         self._lease_until = -inf
         self._overspent: set[str] = set()  # no run of these begins before the manager has dealt with it
         self._asleep_until = -inf  # the host's own thread; -inf: it is awake
+        self._impute_at = -inf
         self._stopping = False
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="host", daemon=True)
@@ -85,6 +87,7 @@ class LocalHost:
         with self._condition:
             now = self._clock.monotonic()
             lapsed = now > self._lease_until
+            self._impute(now)
             self._lease_until = now + lease_s
             if want is not self._want or lapsed:
                 self._look_up_single_runs(want)
@@ -173,6 +176,23 @@ class LocalHost:
     def _hang_all(self) -> bool:
         """Whether nothing is left to wait for: the runs that hang are over, and their threads will not end."""
         return all(slot.run is None or slot.instance.state is State.HUNG for slot in self._slots.values())
+
+    def _impute(self, now: float) -> None:
+        """In another thread: it waits for the ledger."""
+        if now < self._impute_at:
+            return
+        self._impute_at = now + IMPUTE_S
+        metered = [run.imputing for run in self._runs() if run.imputing.by_hour]
+
+        def go_on() -> None:
+            for one in metered:
+                one.go_on()
+
+        if metered:
+            try:
+                self._pool.submit(go_on)
+            except RuntimeError as problem:  # what was not asked for is booked as it is, once there is a thread again
+                log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
 
     def _await(self, done: Callable[[], bool], until: float) -> None:
         while not done() and (left_s := until - time.monotonic()) > 0:
@@ -371,8 +391,11 @@ class LocalHost:
     def _verdict(self, slot: _Slot, more: str = "") -> Outcome:
         if slot.killed:
             return _KILLED
-        if slot.run is not None and slot.run.overspent is not None:
-            return Outcome("interrupted", error=slot.run.overspent.reason + more)
+        run = slot.run
+        if run is not None and run.overspent is not None:
+            return Outcome("interrupted", error=run.overspent.reason + more)
+        if run is not None and run.refused is not None:
+            return Outcome("interrupted", error=run.refused.message + more)
         if slot.instance.silent:
             silence = f"gave no sign of life for {slot.spec.heartbeat_s:g} s"
             return Outcome("failed", crash=True, error=silence + more)
@@ -417,18 +440,24 @@ class LocalHost:
         with self._condition:
             self._facts.append(fact)
             if isinstance(fact, Overspent):
-                self._cut(fact)
+                self._overspent.add(fact.worker)
+                self._cut(self._slots.get(fact.instance), fact.run, 0.0)
+            elif isinstance(fact, BudgetHit) and fact.kind == "refused":
+                self._cut(self._slots.get(fact.instance), fact.run, _CUT_GRACE_S)
         if not isinstance(fact, RunEnded) or fact.status != "succeeded":
             self._wake()
 
-    def _cut(self, fact: Overspent) -> None:
-        """A thread, which cannot be killed, first has the time to notice that it is to stop."""
-        self._overspent.add(fact.worker)
-        slot = self._slots.get(fact.instance)
-        if slot is None or slot.run is None or slot.run.id != fact.run:
+    def _cut(self, slot: _Slot | None, run_id: str, after_s: float) -> None:
+        """Ends a run that may not go on. A thread, which cannot be killed, first has the time to notice that it is to
+        stop; where a call of its own was refused, it has noticed.
+        """
+        run = slot.run if slot is not None else None
+        if slot is None or run is None or run.id != run_id:
+            return
+        if not (run.killable or run.overdrawn or run.overspent is not None):
             return
         now = self._clock.monotonic()
-        slot.instance.cut(now if slot.run.killable else now + GRACE_S, _OVERSPENT_GRACE_S)
+        slot.instance.cut(now + (after_s if run.killable else GRACE_S), _CUT_GRACE_S)
         self._schedule(slot, now)
         self._condition.notify_all()
 

@@ -169,11 +169,7 @@ class LocalDesk:
             self._ledger.outbox.release(self.about.worker, self.about.run, topic, key)
 
     def _tell(self, booked: Booked) -> None:
-        self._run.took(booked.total)
-        if booked.near:
-            self._run.budget_hit("near", booked.near)
-        if booked.breaches:
-            self._run.budget_hit("broken", booked.breaches)
+        self._run.booked(booked)
 
     def _spending(self, act: Callable[[], T]) -> T:
         with self._run.passing():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova.errors import BudgetExceeded, NovaError, Unreachable
 from nova.ledger.effects import EffectHeld
-from nova.ledger.limits import Breach, LimitReached, RunRef
+from nova.ledger.limits import Booked, Breach, LimitReached, RunRef
 from nova.money import Money
 from workers.agents.registry import COMMANDS
 from workers.base_worker import BaseWorker, RunResult
@@ -27,6 +27,7 @@ from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, Overspent, RunEnded, Spec
 from workers.hosts.command import booking
 from workers.hosts.environment import MissingSecret, demand
+from workers.hosts.imputing import Imputing
 from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
 from workers.hosts.remote import ManagerWasSilent, Raised, RemoteWorker
@@ -139,13 +140,15 @@ class Run:
         self.crash = False
         self._cell = cell
         self._tell = tell
-        self._refused: BudgetExceeded | None = None
+        self.refused: BudgetExceeded | None = None
         self._unreachable: NovaError | None = None
         self._command: ShellRun | None = None
         self._remote: RemoteWorker | None = None
         self._killing = threading.Lock()  # so that an order for this run never meets the next one
         self._others_cpu_s = 0.0
         self._verdict: Outcome | None = None
+        self.imputing = Imputing(self)
+        self.overdrawn = False
         self.slot: datetime | None = None  # the time of its schedule that it is for
         self.outcome: Outcome | None = None  # once it is over for the ledger
 
@@ -211,14 +214,27 @@ class Run:
         )
 
     def budget_hit(self, kind: str, breaches: tuple[Breach, ...], asked: Money | None = None) -> None:
-        self._tell(BudgetHit(kind, self.spec.worker, self.id, breaches, asked))  # type: ignore[arg-type]
+        self._tell(BudgetHit(kind, self.spec.worker, self.id, breaches, asked, self.spec.instance))  # type: ignore[arg-type]
 
     def refuse(self, refusal: LimitReached) -> None:
         """A refused spending ends the run, even one that catches the error."""
-        if self._refused is None:
-            self._refused = refusal
+        if self.refused is None:
+            self.refused = refusal
             self.ask()
             self.budget_hit("refused", refusal.refused, refusal.asked)
+
+    def overdraw(self, refusal: LimitReached) -> None:
+        """What it costs by the hour was refused: no call of its own is there to fail, so that its host ends it."""
+        self.overdrawn = True
+        self.refuse(refusal)
+
+    def booked(self, booked: Booked) -> None:
+        """Tells of the limits that a spending broke, or has come near to, and takes in what the run has cost."""
+        self.took(booked.total)
+        if booked.near:
+            self.budget_hit("near", booked.near)
+        if booked.breaches:
+            self.budget_hit("broken", booked.breaches)
 
     def weigh(self, price: Money) -> None:
         """Raises BudgetExceeded where the run would then cost far more than is normal, and ends it."""
@@ -240,7 +256,7 @@ class Run:
 
     def _overspend(self, trip: Trip) -> None:
         self.overspent = trip
-        self._refused = self._refused or _of_trip(trip)
+        self.refused = self.refused or _of_trip(trip)
         self.ask()
         self._tell(Overspent(self.spec.worker, self.spec.instance, self.id, trip, self.probe))
 
@@ -302,6 +318,7 @@ class Run:
             return False
         error = outcome.error and self.services.logs.scrubber.text(outcome.error)
         self.outcome = outcome = replace(outcome, error=error)
+        self.cost += self.imputing.end()
         ended_at = self.services.clock.now()
         if self._meter is not None and outcome.status == "succeeded":
             self._meter.succeeded()
@@ -321,8 +338,8 @@ class Run:
             result = self._worker_run()
         except BaseException as problem:  # noqa: BLE001 - whatever an agent does must not end its manager
             return self._failed(problem)
-        if self._refused is not None:
-            return Outcome("interrupted", error=self._refused.message)
+        if self.refused is not None:
+            return Outcome("interrupted", error=self.refused.message)
         if self._verdict is not None and self._verdict.status == "failed":
             return self._verdict
         if isinstance(result, RunResult) and not result.ok:
@@ -330,8 +347,8 @@ class Run:
         return Outcome("succeeded")
 
     def _failed(self, problem: BaseException) -> Outcome:
-        if self._refused is not None:
-            return Outcome("interrupted", error=self._refused.message)
+        if self.refused is not None:
+            return Outcome("interrupted", error=self.refused.message)
         if self._verdict is not None:
             return self._verdict
         if isinstance(problem, BudgetExceeded):
@@ -348,6 +365,7 @@ class Run:
 
     def _worker_run(self) -> RunResult | None:
         self._unlock_secrets()
+        self.imputing.begin()
         if self.spec.runtime == "process" and self.spec.agent not in COMMANDS:
             return self._run_in_process()
         return self._run_here()

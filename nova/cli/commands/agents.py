@@ -62,6 +62,7 @@ def show(
             ("does", found["help"]),
             ("scalable", str(found["scalable"]).lower()),
             *([("secrets", ", ".join(found["secrets"]))] if found["secrets"] else []),
+            *([("imputed cost", found["imputed_cost"])] if found["imputed_cost"] else []),
         ]
     )
     if found["config"]:

@@ -191,6 +191,31 @@ def test_what_a_total_stopped_is_not_resumed_before_it_has_room(nova: Nova, cloc
     assert resume(nova, "mail", by="dana").state == "active"
 
 
+@pytest.mark.parametrize(
+    ("said", "asked", "found"),
+    [
+        ("0.02/run", None, "0.02 USD/run"),
+        ("0.02/run", "0.50/hour", "0.50 USD/hour"),
+        ("0.02/run", "0/run", "None"),
+        (None, None, "None"),
+    ],
+)
+def test_an_agent_says_what_it_costs_unless_the_declaration_does(
+    nova: Nova, said: str | None, asked: str | None, found: str
+) -> None:
+    (nova.settings.nova_home / "agents").mkdir()
+    (nova.settings.nova_home / "agents" / "mine.py").write_text(WORKER + f"    imputed_cost = {said!r}\n")
+    one = deploy(nova, agent="mine", config={}, imputed=asked).deployment
+    assert str(one.imputed) == found
+
+
+def test_an_agent_that_says_nonsense_of_its_cost_is_refused_by_name(nova: Nova) -> None:
+    (nova.settings.nova_home / "agents").mkdir()
+    (nova.settings.nova_home / "agents" / "mine.py").write_text(WORKER + "    imputed_cost = '0.02/day'\n")
+    with pytest.raises(UsageProblem, match=r"Mine\.imputed_cost: not an imputed cost: '0\.02/day'"):
+        deploy(nova, agent="mine", config={})
+
+
 def test_tiers_are_set_in_order_and_back_to_the_usual_one(nova: Nova) -> None:
     assert set_tiers(nova, ["95", "50 %", "80", "50"], by="dana") == (50, 80, 95) == nova.fleet.snapshot().tiers
     assert set_tiers(nova, ["reset"], by="dana") == (80,)
