@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,9 @@ class Probe:
 class _Window:
     """The last runs of one deployment since it began afresh; `whole`: also those that other managers ran."""
 
+    of: Deployment
     since: datetime
-    runs: deque[Done] = field(default_factory=deque)
+    runs: deque[Done]
     whole: bool = False
 
 
@@ -81,7 +82,7 @@ class Breakers:
             return self._probed(one, fact)
         window = self._window(one)
         if fact.status != "interrupted" and (not window.runs or window.runs[-1].run != fact.run):
-            self._take(one, window, fact)
+            self._take(window, fact)
         if fact.status != "failed" or one.state not in ("active", "cooling_down"):
             return False
         trip = self._judged(one, window)
@@ -113,18 +114,19 @@ class Breakers:
                 continue  # somebody changed it meanwhile: the next turn sees what it is now
         return changed
 
-    def _take(self, one: Deployment, window: _Window, fact: RunEnded) -> None:
+    def _take(self, window: _Window, fact: RunEnded) -> None:
         window.runs.append(
             Done(fact.run, fact.instance, fact.started_at, fact.status, fact.cost, fact.progressed, fact.error)
         )
-        while len(window.runs) > _length(one):
-            window.runs.popleft()
 
     def _window(self, one: Deployment) -> _Window:
-        since = fresh_since(one)
         window = self._windows.get(one.name)
-        if window is None or window.since != since:
-            window = self._windows[one.name] = _Window(since)
+        if window is not None and window.of is one:
+            return window
+        since = fresh_since(one)
+        runs = window.runs if window is not None and window.since == since else ()
+        whole = window is not None and window.since == since and window.whole
+        window = self._windows[one.name] = _Window(one, since, deque(runs, maxlen=_length(one)), whole)
         return window
 
     def _judged(self, one: Deployment, window: _Window) -> Trip | None:
@@ -138,10 +140,10 @@ class Breakers:
         self._complete(one, window)
         got_on = self._ledger.conduct.got_on_at(one.name)
         if got_on is not None:
-            window.runs = deque(
-                replace(run, progressed=True) if run.started_at <= got_on <= self._clock.now() else run
-                for run in window.runs
-            )
+            now = self._clock.now()
+            runs = [replace(run, progressed=True) if run.started_at <= got_on <= now else run for run in window.runs]
+            window.runs.clear()
+            window.runs.extend(runs)
         return judge(window.runs, one.health, one.replicas)
 
     def _complete(self, one: Deployment, window: _Window) -> None:
@@ -153,7 +155,8 @@ class Breakers:
             if run.id not in told
         ]
         merged = sorted((*others, *told.values()), key=lambda run: run.started_at)
-        window.runs = deque(merged[-_length(one) :])
+        window.runs.clear()
+        window.runs.extend(merged)
         window.whole = True
 
     def _open(self, one: Deployment, trip: Trip, trips: int, step: str) -> bool:

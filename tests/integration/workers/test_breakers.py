@@ -167,18 +167,23 @@ def test_a_run_that_asks_for_far_more_than_normal_is_refused_and_stopped(managed
     assert booked(managed.ledger, "w", "cost") == usd("0.10") * (len(managed.runs("w")) - 1) + usd("0.30")
 
 
-def test_money_that_is_gone_ends_a_thread_that_does_not_notice(managed: Managed, agent: Any) -> None:
-    stopping = threading.Event()
+def test_money_that_is_gone_asks_a_run_to_stop_and_refuses_it_more(managed: Managed, agent: Any) -> None:
+    stopping, refused = threading.Event(), threading.Event()
 
     def act(ctx: RunContext) -> None:
-        ctx.spent("0.50")
+        with ctx.spending("2.00") as call:  # a ceiling is no price
+            call.settle("0.50")
         if ctx.sleep(60):
             stopping.set()
+        try:
+            ctx.spending("0.01")
+        except BudgetExceeded:
+            refused.set()
 
     wild = spending(managed, agent, act)
     wild.set()
     until(lambda: steps(managed) == ["breaker_opened"], "the breaker to open")
-    assert stopping.wait(5)
+    assert stopping.wait(5) and refused.wait(5)
     (decision,) = [one for one in managed.ledger.decisions.history("w") if one.rule == "breaker_opened"]
     assert decision.body["evidence"]["spent"] == "0.50" and decision.body["evidence"]["normal"] == "0.10"
 
