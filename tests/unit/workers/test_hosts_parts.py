@@ -123,3 +123,26 @@ def test_after_an_exception_the_ceiling_is_charged_unless_declared_safe(declared
     with pytest.raises(ValueError, match="vendor"), charged.spending(release_on_error=declared_safe):
         raise ValueError("vendor")
     assert charged == [Money(micros, "USD")]
+
+
+def test_many_short_jobs_share_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.hosts.pool._PATIENCE_S", 1.0)
+    pool = ThreadPool("t", idle_s=0.1)
+    done = threading.Semaphore(0)
+    for _ in range(500):
+        pool.submit(done.release)
+    for _ in range(500):
+        assert done.acquire(timeout=5)
+    assert pool.size <= 4
+
+
+def test_a_short_job_need_not_wait_for_the_long_one_before_it() -> None:
+    pool = ThreadPool("t", idle_s=5.0)
+    for held in (8, 8):  # once with new threads, once with idle ones
+        barrier = threading.Barrier(held + 1, timeout=10)
+        done = threading.Event()
+        for _ in range(held):
+            pool.submit(barrier.wait)
+        pool.submit(done.set)
+        assert done.wait(5)
+        barrier.wait()
