@@ -251,7 +251,9 @@ class WorkerManager:
         nursery = Nursery(self.id, leash)
         keepalive = Keepalive([leash.beat, nursery.beat])
         host = self._host(leash, logs, nursery, keepalive)
-        chores = Housekeeping([*self._tasks, PeriodicTask("leash", 5, leash.ensure)])
+        chores = Housekeeping(
+            [*self._tasks, PeriodicTask("leash", 5, leash.ensure), PeriodicTask("escapees", 1, host.sweep, 1)]
+        )
 
         def fell() -> None:
             host.abandon()

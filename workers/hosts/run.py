@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, Overspent, RunEnded, Spec
 from workers.hosts.command import booking
 from workers.hosts.environment import MissingSecret, demand
+from workers.hosts.escapees import Escapees
 from workers.hosts.imputing import Imputing
 from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
@@ -68,6 +69,7 @@ class Services:
     nursery: Nursery | None = None
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     was_silent: Callable[[float], bool] = lambda since: False
+    escapees: Escapees = field(default_factory=Escapees)
     normals: Normals | None = None
 
 
@@ -289,11 +291,12 @@ class Run:
         self._command = command
         if self._verdict is not None:
             raise LateRun(self._verdict.error)
-        began = time.monotonic()
+        began, marks = time.monotonic(), {"NOVA_RUN": self.id, "NOVA_MANAGER": self.services.manager}
         try:
-            ended = command.run(text, cwd or self.services.home, env)
+            ended = command.run(text, cwd or self.services.home, {**env, **marks})
         finally:
             self._command = None
+            self.services.escapees.of(self.id)
         if ended.code == -signal.SIGKILL and self.services.was_silent(began):
             raise ManagerWasSilent
         self._others_cpu_s += ended.cpu_s

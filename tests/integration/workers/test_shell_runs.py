@@ -218,3 +218,11 @@ def test_a_heartbeat_follows_the_output(rig: Rig) -> None:
     until(lambda: (rig.look().states["sh#1"].heartbeat_at or first) > first, "the heartbeat moves")
     rig.host.kill("sh#1")
     rig.ended()
+
+
+def test_what_a_command_leaves_outside_its_group_is_ended_after_its_run(rig: Rig, home: Path) -> None:
+    daemon = "(setsid sh -c 'echo $$ >> pids; exec sleep 300' >/dev/null 2>&1 </dev/null &) &"
+    rig.sync(rig.shell(f"{daemon}\nwhile [ ! -s pids ]; do sleep 0.01; done"))
+    assert rig.ended().status == "succeeded"
+    rig.host.sweep()
+    until(lambda: not alive(home / "pids"), "the daemon is gone")
