@@ -138,7 +138,7 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "`kill -9` of a manager with processes under it",
             "none of them outlives it, nor what they had started",
             "everything that descended from it; the same after an orderly stop of the next one",
-            "test_a_stopped_or_killed_manager_leaves_no_process_behind",
+            "test_a_killed_manager_leaves_no_process_behind_nor_does_one_that_stops",
         ),
         Row(
             "a worker out of memory, a fork bomb, out of descriptors, in an endless loop, within declared limits",
@@ -184,6 +184,12 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "its log is bounded, the manager's memory too, and nobody else waits for it",
             "the size of its logs, the manager's growth, the pace of another worker",
             "test_a_flood_of_output_is_bounded_and_holds_nobody_up",
+        ),
+        Row(
+            "a worker forks a daemon that leaves its group and its parent",
+            "a command's daemon ends with its run, a process's with the worker",
+            "the daemon's process after a success, after a failure, and after a kill",
+            "test_a_daemon_that_a_worker_forks_ends_with_it",
         ),
         Row(
             "a worker ends at once, for ever, with 0 or with 1",

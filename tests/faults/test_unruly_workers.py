@@ -26,8 +26,9 @@ def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -
     rig.bystander()
     manager = rig.start()
     for name in ("deaf", "stubborn"):
+        pids = rig.pids(name, 2)[:2]
         run = rig.ended(name)
-        assert not any(map(lives, rig.pids(name, 2)))
+        assert not any(map(lives, pids))
         assert (run.status, run.crash) == ("failed", True)
         assert "timed out after 0.5 s" in (run.error or "")
     rig.still_works()
@@ -114,6 +115,31 @@ def test_a_flood_of_output_is_bounded_and_holds_nobody_up(rig: Rig) -> None:
     for name in ("loud", "loud-process"):
         logs = (rig.settings.logs_dir / "workers").glob(f"{name}.*")
         assert sum(path.stat().st_size for path in logs) < 33 * MEGABYTE
+    rig.check()
+
+
+def test_a_daemon_that_a_worker_forks_ends_with_it(rig: Rig) -> None:
+    rig.shell("brief", "setsid sleep 1000 & echo $! >> brief; exit 0")
+    rig.shell("orphaned", "(setsid sh -c 'echo $$ >> orphaned; sleep 1000' &) ; sleep 0.3; exit 1")
+    family = """
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            if os.fork() == 0:
+                tell("forker")
+                time.sleep(1000)
+            os._exit(0)
+        os.waitpid(pid, 0)"""
+    rig.python("forker", family, runtime="process")
+    manager = rig.start()
+    for name in ("brief", "orphaned", "forker"):
+        rig.ended(name)
+    for name in ("brief", "orphaned"):
+        until(lambda name=name: not lives(rig.pids(name)[0]), f"the daemon of {name} has ended", 3)
+    rig.fleet.kill("forker")
+    until(lambda: not lives(rig.pids("forker")[0]), "the daemon has ended with its worker", 5)
+    reaped(manager)
+    assert rig.stop() == ()
     rig.check()
 
 
