@@ -13,22 +13,23 @@ MEGABYTE = 1_000_000
 
 
 def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -> None:
-    deaf = "trap '' TERM; echo $$ >> deaf; sleep 1000 & echo $! >> deaf; while :; do wait; done"
+    deaf = "trap '' TERM; echo $NOVA_RUN $$ >> deaf; sleep 1000 & echo $NOVA_RUN $! >> deaf; while :; do wait; done"
     rig.shell("deaf", deaf, timeout_s=0.5)
     stubborn = """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        tell("stubborn")
-        if os.fork() == 0:
-            tell("stubborn")
+        os.fork()
+        tell("stubborn", f"{ctx.run_id} {os.getpid()}")
         while True:
             time.sleep(0.1)"""
     rig.python("stubborn", stubborn, runtime="process", timeout_s=0.5)
     rig.bystander()
     manager = rig.start()
     for name in ("deaf", "stubborn"):
-        pids = rig.pids(name, 2)[:2]
-        run = rig.ended(name)
-        assert not any(map(lives, pids))
+        until(lambda name=name: len(rig.lines(name)) >= 2, "it runs")
+        started = rig.lines(name)[0].split()[0]
+        until(lambda name=name, started=started: started in [run.id for run in rig.runs(name)], "its end is reported")
+        assert not any(lives(int(line.split()[1])) for line in rig.lines(name) if line.startswith(started))
+        (run,) = [run for run in rig.runs(name) if run.id == started]
         assert (run.status, run.crash) == ("failed", True)
         assert "timed out after 0.5 s" in (run.error or "")
     rig.still_works()
