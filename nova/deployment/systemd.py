@@ -31,10 +31,14 @@ class Systemd:
 
     @classmethod
     def of_this_machine(cls, *, system: bool, environ: Mapping[str, str]) -> Systemd:
+        """Raises NoSystemd for a user without a home directory."""
         if system:
             return cls(True, Path("/etc/systemd/system"))
         config = environ.get("XDG_CONFIG_HOME") or "~/.config"
-        return cls(False, Path(config).expanduser() / "systemd" / "user")
+        try:
+            return cls(False, Path(config).expanduser() / "systemd" / "user")
+        except RuntimeError:
+            raise NoSystemd("this user has no home directory, so no units of its own", hint="set HOME") from None
 
     @property
     def scope(self) -> str:

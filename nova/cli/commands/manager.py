@@ -82,19 +82,20 @@ def _say_when_nothing_is_deployed(department: str | None) -> None:
 
 def _say_when_systemd_should(settings: Settings, department: str | None) -> None:
     import os
+    from contextlib import suppress
 
     from nova.deployment.service import serving
     from nova.deployment.systemd import Systemd
+    from nova.errors import NovaError
     from workers.control import managed_department
 
     asked = managed_department(settings, department or "")
     for system in (False, True):
-        systemd = Systemd.of_this_machine(system=system, environ=os.environ)
-        unit = serving(settings.nova_home, asked, systemd)
-        if unit is not None:
-            note(
-                f"this one is not under systemd, as {unit} is: systemctl {systemd.options}restart {unit} brings it back"
-            )
+        with suppress(NovaError):  # the manager has started: a unit that cannot be read is no reason to fail
+            systemd = Systemd.of_this_machine(system=system, environ=os.environ)
+            if (unit := serving(settings.nova_home, asked, systemd)) is not None:
+                back = f"systemctl {systemd.options}restart {unit}"
+                note(f"this one is not under systemd, as {unit} is: `nova workers stop`, then `{back}`")
 
 
 def stop(timeout: Timeout = "30s", department: Department = None, json: AsJson = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from nova.cli import render
-from nova.cli.layout import cells
+from nova.cli.layout import cells, folded_text
 from nova.cli.terminal import printable
 from nova.cli.top.head import BAD, DIM, GOOD, PLAIN, STRONG, WARN, Words, bar, length
 from nova.cli.top.rows import clock_time, fitted
@@ -98,7 +98,27 @@ def within(words: Words, width: int) -> Words:
     return kept
 
 
+def folded(words: Words, width: int) -> Iterator[Words]:
+    """What does not fit goes on below its last piece's beginning."""
+    *before, (text, style) = words or [("", PLAIN)]
+    indent = length(before)
+    if length(words) <= width or indent > width // 2:
+        yield words
+        return
+    first, *rest = folded_text(text.strip(), width - indent - len(text) + len(text.lstrip()))
+    lead = " " * (len(text) - len(text.lstrip()))
+    yield [*before, (lead + first, style)]
+    yield from ([(" " * indent + lead + line, style)] for line in rest)
+
+
 def details(
+    found: Mapping[str, Any], worker: Mapping[str, Any] | None, now: datetime, zone: ZoneInfo, width: int
+) -> Iterator[Words]:
+    for words in _details(found, worker, now, zone, width):
+        yield from folded(words, width)
+
+
+def _details(
     found: Mapping[str, Any], worker: Mapping[str, Any] | None, now: datetime, zone: ZoneInfo, width: int
 ) -> Iterator[Words]:
     one: Deployment = found["deployment"]
@@ -106,7 +126,9 @@ def details(
     yield []
     reason = f" ({one.pause_reason})" if one.pause_reason else ""
     until = f" until {clock_time(one.state_until, now, zone)}" if one.state_until else ""
-    yield _fact("state", f"{one.state}{reason}{until}, since {clock_time(one.state_since, now, zone)}")
+    yield _fact(
+        "state", f"{one.state.replace('_', ' ')}{reason}{until}, since {clock_time(one.state_since, now, zone)}"
+    )
     yield _fact("replicas", f"{one.replicas} of at most {one.max_replicas}")
     yield _fact("due", _due(one))
     yield _fact("timeout", f"{format_duration(one.timeout_s)} a run")

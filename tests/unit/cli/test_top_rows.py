@@ -224,3 +224,10 @@ def test_a_decision_is_asked_about_with_what_it_costs() -> None:
     assert "846% (574% to 1,201%)" in asked
     assert "\x1b" not in asked
     assert "silent for a day" in texts.question(DECISION, "Reject", "USD")
+
+
+def test_what_does_not_fit_goes_on_below_its_beginning() -> None:
+    lines = [text(words) for words in texts.folded([("command   ", "dim"), ("echo " * 5 + "end", "")], 24)]
+    assert lines == ["command   echo echo echo", " " * 10 + "echo echo end"]
+    assert [text(words) for words in texts.folded([("  a long reason here", "")], 14)] == ["  a long", "  reason here"]
+    assert list(texts.folded([], 10)) == [[]]

@@ -174,3 +174,10 @@ def test_a_system_unit_cannot_use_what_is_in_tmp(settings: Settings, systemd: Fa
     with pytest.raises(Refused, match="a /var/tmp of its own"):
         service.install(hidden, settings, systemd, {})
     assert systemd.calls == []
+
+
+def test_a_user_without_a_home_directory_has_no_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(NoSystemd, match="no home directory"):
+        Systemd.of_this_machine(system=False, environ={})
+    assert Systemd.of_this_machine(system=False, environ={"XDG_CONFIG_HOME": "/c"}).folder == Path("/c/systemd/user")
