@@ -259,9 +259,11 @@ class RemoteWorker:
         found = process.exit
         assert found is not None
         if found.escaped:
-            self._between([f"nova: {found.escaped} processes that it had left behind were ended"])
+            self._between([f"nova: processes that it had left behind, now ended: {found.escaped}"])
         if process.on_output == self._between and not self._leaving:
             told = how_it_ended(found.code, self._limits).replace(" in the middle of the run", "")
+            if found.over == "processes":
+                told = f"the process {too_many_processes(self._limits.processes or MOST_PROCESSES)}"
             log.warning("idle_process_died", extra={"action": "idle_process_died", "instance": self._instance})
             self._between([f"nova: {told}, between two runs; the next run gets another one"])
 

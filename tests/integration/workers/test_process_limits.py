@@ -86,6 +86,12 @@ def test_a_fork_bomb_inside_a_limit_is_ended_to_the_last_process(rig: Rig, home:
     assert [pid for pid in forked if psutil.pid_exists(pid)] == []
 
 
+def test_a_limit_holds_between_runs_too(rig: Rig) -> None:
+    rig.sync(rig.process("subprocess.Popen(['sleep', '100'])", every_s=0.05, resources=Resources(processes=3)))
+    until(lambda: "had more processes than its limit of 3, between two runs" in rig.log("w"), "it is told", 20)
+    until(lambda: len(rig.runs("w")) > 6, "the next process goes on")
+
+
 @pytest.mark.parametrize(
     ("command", "limits", "words"),
     [
