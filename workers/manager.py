@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -268,6 +269,8 @@ class WorkerManager:
             self._tenancy.start()
             self._turn(host)
             chores.start()
+            gc.collect()
+            gc.freeze()  # what is there now stays: looking through it again and again would hold up every run
             ready()
             while not self._stop_asked and not self._restart_why:
                 self._wakeup.wait(_LOOK_S)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
 from nova.clock import from_us, to_us
+from nova.ledger.dialect import driver_of
 from nova.ledger.leases import free
 from nova.ledger.schema import managers, observations
 
@@ -80,7 +81,7 @@ def observe(conn: Connection, rows: Iterable[Observation]) -> None:
     """Replaces what was last seen of each instance."""
     values = [_values(row) for row in rows]
     if values:
-        conn.execute(_OBSERVE, values)
+        driver_of(conn).executemany(_OBSERVE.text, values)
 
 
 def forget(

@@ -112,8 +112,9 @@ def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, End
             }
         )  # fmt: skip
     if totals:
-        conn.execute(ADD_ROLLUP, rollups)
-        conn.execute(ADD_TOTAL, totals)
+        driver = driver_of(conn)
+        driver.executemany(ADD_ROLLUP.text, rollups)
+        driver.executemany(ADD_TOTAL.text, totals)
 
 
 def _counts(whole: dict[str, Ended], keys: Sequence[str]) -> dict[str, int]:
