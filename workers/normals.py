@@ -71,9 +71,9 @@ class Meter:
             _unknown(problem)
             return None
 
-    def succeeded(self) -> None:
+    def succeeded(self, cost: int) -> None:
         """The run is over, and the next may cost as much."""
-        self._normals.learn(self._worker, self._instance, self._started_at, self.spent)
+        self._normals.learn(self._worker, self._instance, self._started_at, cost)
 
     def _judge(self, total: int, more: int) -> Trip | None:
         one = self._normals.deployment(self._worker)

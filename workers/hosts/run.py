@@ -324,7 +324,7 @@ class Run:
         self.cost += self.imputing.end()
         ended_at = self.services.clock.now()
         if self._meter is not None and outcome.status == "succeeded":
-            self._meter.succeeded()
+            self._meter.succeeded(self.cost)
         self.services.ledger.runs.ended(self.ref, ended_at, outcome.status, outcome.error, outcome.crash)
         self._tell(
             RunEnded(

@@ -366,7 +366,7 @@ def test_a_process_that_overspends_is_stopped_in_the_middle_of_its_run(rig: Rig)
     for _ in range(12):
         meter = normals.meter("w", "w#1", rig.services.clock.now())
         meter.took(100_000)
-        meter.succeeded()
+        meter.succeeded(100_000)
     rig.sync(
         rig.process("""
         ctx.spend("0.10")

@@ -63,7 +63,7 @@ class Bench:
         booked = self.ledger.budgets.spent(ref, Money(micros, "USD")) if micros else None
         trip = meter.took(booked.total) if booked is not None and booked.total is not None else None
         if status == "succeeded":
-            meter.succeeded()
+            meter.succeeded(micros)
         self.ledger.runs.ended(ref, self.clock.now(), status)
         return trip
 
