@@ -15,6 +15,7 @@ from nova.errors import UsageProblem
 LEVELS: Mapping[str, int] = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 LONGEST = 65_536  # characters of a message, and of the lines that share an object
 _MOST_FIELDS = 16_384
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 _PLAIN = re.compile(r"(\d{4}-\d\d-\d\dT\S+) (\S+#\d+) (.*)", re.DOTALL)  # TIME INSTANCE MESSAGE
 _EVENT = re.compile(rf"(\d{{4}}-\d\d-\d\dT\S+) ({'|'.join(LEVELS)}) +(\S+) (.*)", re.DOTALL)  # TIME LEVEL LOGGER EVENT
 
@@ -107,7 +108,7 @@ def encode(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _ENCODER.encode(value)
 
 
 def json_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:

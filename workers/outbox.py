@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from workers.hosts.desk import Desk
 
 
+_ERROR_CHARS = 2_000
+
+
 class EffectsFailed(NovaError):
     """Some effects could not be done."""
 
@@ -75,7 +78,7 @@ class Effect:
             self._desk.outbox_release(self.topic, self.key)
         if not isinstance(error, Exception) or isinstance(error, BudgetExceeded | LateRun):
             return False
-        self.error = "".join(traceback.format_exception_only(error)).strip()
+        self.error = "".join(traceback.format_exception_only(error)).strip()[-_ERROR_CHARS:]
         pending = self._desk.outbox_failed(self.topic, self.key, self.error)
         then = f"next attempt in {format_duration(wait_us(self.attempts) / 1e6)}" if pending else "given up"
         told = f"{self} failed, attempt {self.attempts} of {MOST_ATTEMPTS}, {then}"
@@ -112,6 +115,8 @@ class Outbox:
         None is at the same time another run's. Ends early when the run is asked to end. Raises EffectsFailed at the
         end where some failed, so that the run has failed too, which is no crash.
         """
+        if topic is not None:
+            check_name(topic, topic)
         after, count, failures = None, 0, list[Effect]()
         while not self._desk.stopping and (taken := self._desk.outbox_take(topic, after)) is not None:
             effect = Effect(self._desk, taken, self._log)
