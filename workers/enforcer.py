@@ -119,8 +119,9 @@ class Enforcer:
         """Pauses who spent in a window whose limit is broken, also by money that was imported or recorded, and warns of
         those that have reached a tier.
         """
-        active = [one for one in snapshot.deployments.values() if one.state == "active" and mine(one)]
-        by_limit = {limit: None for one in active for limit in limits_of(one) if limit.lasts}
+        living = [one for one in snapshot.deployments.values() if one.state != "killed" and mine(one)]
+        active = [one for one in living if one.state == "active"]
+        by_limit = {limit: None for one in living for limit in limits_of(one) if limit.lasts}
         standing = self._ledger.budgets.standing(by_limit)
         for near in standing.near:
             self._warn(near)

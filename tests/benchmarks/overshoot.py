@@ -21,7 +21,6 @@ from workers.deployments import declare, set_budget
 
 DEPARTMENTS = ("north", "east", "south", "west")
 LIMIT = Money.parse("6.00", "USD")
-CHEAPEST = Money.parse("0.0031", "USD")
 AGENT = '''
 import os
 from decimal import Decimal
@@ -80,9 +79,11 @@ def prepare(nova: Nova) -> None:
 
 def used_up(nova: Nova) -> bool:
     """Everybody was refused, and nothing is held that could come free again."""
-    paused = all(one.pause_reason == "budget" for one in nova.fleet.snapshot().deployments.values())
     usage = nova.ledger.budgets.usage("fleet", "total")
-    return paused and not usage.reserved and LIMIT - usage.spent < CHEAPEST
+    left = LIMIT - usage.spent - usage.reserved
+    everybody = nova.fleet.snapshot().deployments.values()
+    stopped = all(one.pause_reason == "budget" and one.needs is not None and left < one.needs for one in everybody)
+    return stopped and not usage.reserved
 
 
 def granted(nova: Nova) -> dict[str, Money]:

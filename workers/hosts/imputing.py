@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 15.0  # how often runs that cost by the hour are looked at
 _SPAN_S = 60.0  # that is asked for at once
+_PARTS = 4
 _AHEAD_S = 30.0  # so long before it is needed: what a run that is refused it still has, while it is being ended
 
 
@@ -76,6 +77,8 @@ class Imputing:
                 self._ask(self._roll)
             except LimitReached as refusal:
                 self._refused = True
+                for span in self._spans:  # which comes back, and is no reason to begin again
+                    refusal.asked += self._price(span.start_s, span.end_s)
                 self._run.overdraw(refusal)
             except LateRun:
                 return
@@ -121,7 +124,15 @@ class Imputing:
             self._cover_more()
 
     def _cover_more(self) -> None:
-        run, until_s = self._run, self._covered_s + min(_SPAN_S, self._run.spec.timeout_s)
+        """Where a budget leaves no room for a whole span, for a part of it."""
+        whole_s = min(_SPAN_S, self._run.spec.timeout_s)
+        try:
+            self._cover(whole_s)
+        except LimitReached:
+            self._cover(whole_s / _PARTS)
+
+    def _cover(self, seconds: float) -> None:
+        run, until_s = self._run, self._covered_s + seconds
         price = self._price(self._covered_s, until_s)
         if price:
             reservation = run.services.ledger.budgets.reserve(run.ref, price, run.spec.limits)

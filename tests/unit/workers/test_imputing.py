@@ -123,9 +123,12 @@ def test_a_budget_stops_a_run_in_its_middle_with_nothing_overshot(
     while not run.stopping.is_set():
         pass_time(run, clock, 15)
         assert clock.monotonic() < 700
-    assert 500 < clock.monotonic() <= 600 - 30 and run.overdrawn
+    assert 540 <= clock.monotonic() <= 600 - 15 and run.overdrawn
+    hit = next(fact for fact in facts if isinstance(fact, BudgetHit) and fact.kind == "refused")
+    left = ledger.budgets.left(run.spec.limits)
     clock.advance(25)  # until it is dead
     run.end(Outcome("interrupted"))
+    assert all(after < (hit.asked or after) for after in ledger.budgets.left(left).values())  # it does not begin again
     spent, reserved = total(ledger)
     assert (Money.parse(spent, "USD") <= Money.parse("1.00", "USD"), reserved) == (True, "0.00")
     assert hits(facts)[-1] == "refused" and "broken" not in hits(facts)
