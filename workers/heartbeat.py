@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.5  # while a beat waits to be written, its own record is read so often: reading never waits
+_LOOK_S = 0.25  # while a beat waits to be written, its own record is read so often: reading never waits
+_AGAIN_S = 0.5  # after a beat that failed
 
 
 class Heartbeat:
@@ -94,10 +95,10 @@ class Heartbeat:
         except NovaError as problem:
             log.warning("beat_failed", extra={"action": "beat_failed", "error": problem.message})
             self.look()
-            return BEAT_S - _LOOK_S
+            return BEAT_S - _AGAIN_S
         except Exception:
             log.exception("beat_failed", extra={"action": "beat_failed"})
-            return BEAT_S - _LOOK_S
+            return BEAT_S - _AGAIN_S
         if written is False:
             self._fall()
         elif written:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from workers.lock import HANDED
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
-_REAP_S = 2.0
+_REAP_S = 5.0
 _READY_FD = "--ready-fd"
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,9 @@ class ManagerLock:
         self._lock.release()
 
     def hand_over(self, info: ManagerInfo) -> dict[str, str]:
-        """As `ProcessLock.hand_over`; `info` tells others, and the manager to come, what goes on."""
-        self.write(info)
+        """As `ProcessLock.hand_over`; `info`, where it can be written, says what goes on: also to the one to come."""
+        with suppress(NovaError):
+            self.write(info)
         self.applied_path.unlink(missing_ok=True)
         return self._lock.hand_over()
 

@@ -158,7 +158,7 @@ class WorkerManager:
         self._restart_why = ""
         self._vigil = Vigil()
         takeover = Takeover(ledger, self.id, settings.run_dir, clock, self._vigil, self._alert)
-        self._tenancy = Tenancy(ledger, self.id, takeover.look, self.wake)
+        self._tenancy = Tenancy(ledger, self.id, takeover, self.wake)
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
         self._chronicle = Chronicle(ledger, clock)
         self._observer = Observer(ledger, self.id, clock)

@@ -72,7 +72,7 @@ class Observer:
             if (known := self._written.get(key)) is not seen and known != seen
         ]
         if gone:
-            self._ledger.instances.forget(instances=list(gone))
+            self._ledger.instances.forget(instances=list(gone), manager=self._manager)
         if changed:
             self._ledger.instances.observe([self._observation(seen) for seen in changed])
         self._written = dict(report.states)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova.ledger.instances import ManagerRecord
 from workers.lock import ManagerInfo, managers
 from workers.strays import end_strays
 
@@ -50,7 +49,12 @@ def recover_foreground(ledger: Ledger, by: str) -> None:
     host = socket.gethostname()
     for record in ledger.instances.managers.all():
         over = record.stopped_at is not None or record.fenced_by is not None
-        if record.id.startswith(FOREGROUND) and not over and record.host == host and not _lives(record):
+        if (
+            record.id.startswith(FOREGROUND)
+            and not over
+            and record.host == host
+            and not lives(record.pid, record.started_at)
+        ):
             end_strays({record.id})
             ledger.leases.fence(record.id, by, "its process is gone")
 
@@ -64,18 +68,29 @@ def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
     host = socket.gethostname()
     for record in ledger.instances.managers.all():
         over = record.stopped_at is not None or record.fenced_by is not None
-        if not over and record.id not in of_this_home and record.host == host and not _lives(record):
+        if (
+            not over
+            and record.id not in of_this_home
+            and record.host == host
+            and not lives(record.pid, record.started_at)
+        ):
             dead.add(record.id)
     return dead
 
 
-def _lives(record: ManagerRecord) -> bool:
+def lives(pid: int, started_at: datetime | None = None) -> bool:
+    """Whether the process is there and runs; with `started_at`, whether it is the one that began by then.
+
+    Where the clock was set forward since, one that lives may be taken for another.
+    """
     import psutil
 
-    if record.pid == os.getpid():  # an image of this process before this one
+    if pid == os.getpid():  # an image of this process before this one
         return False
     try:
-        born = psutil.Process(record.pid).create_time()
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return started_at is None or process.create_time() <= (started_at + _SLACK).timestamp()
     except psutil.Error:
         return False
-    return born <= (record.started_at + _SLACK).timestamp()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova.ledger.leases import Rival
 from workers.lock import managers
+from workers.recovery import lives
 from workers.strays import end_strays
 from workers.vigil import TTL_S, Vigil
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTICE_S = 1.0  # in which one that is fenced but alive learns of it, before anybody else runs what was its own
+NOTICE_S = 0.75  # in which one that is fenced but alive learns of it, before anybody else runs what was its own
 
 
 class Takeover:
@@ -42,16 +42,16 @@ class Takeover:
         self._vigil = vigil
         self._alert = alert
         self._over: dict[str, float] = {}  # since when it is known that one is over and still has leases
+        self.pending = False  # whether leases are about to be freed
 
     def look(self) -> bool:
         """Whether leases became free. Raises NovaError where the ledger cannot be reached."""
         rivals = self._ledger.leases.rivals(self._manager)
         now = self._clock.monotonic()
         silent = self._vigil.silent(now, {one.id: one.beats for one in rivals if not one.over})
-        if not rivals:
-            return False
         here = {info.id: alive for info, alive in managers(self._run_dir)}
         self._over = {one.id: self._over.get(one.id, now) for one in rivals if one.over}
+        self.pending = any(one.fenced for one in rivals)
         freed = [self._settle(one, here, now, is_silent=one.id in silent) for one in rivals]
         return any(freed)
 
@@ -64,7 +64,7 @@ class Takeover:
         if gone:
             return self._fence(one, "its process is gone") and self._free(one)
         if is_silent and one.holds:
-            self._fence(one, f"it gave no sign of life for {TTL_S:g} s", one.beats)
+            self.pending = self._fence(one, f"it gave no sign of life for {TTL_S:g} s", one.beats) or self.pending
         return False
 
     def _fence(self, one: Rival, why: str, beats: int | None = None) -> bool:
@@ -90,13 +90,10 @@ class Takeover:
 
 
 def is_gone(one: Rival, here: dict[str, bool]) -> bool:
-    """Whether its process has certainly ended: by its lock, or on this machine by its process id."""
+    """Whether its process has certainly ended: by its lock, or on this machine by its process id.
+
+    Of one that is over, another process may have the number by now.
+    """
     if one.id in here:
         return not here[one.id]
-    if one.host != socket.gethostname():
-        return False
-    if one.pid == os.getpid():  # an image of this process before this one
-        return True
-    import psutil
-
-    return not psutil.pid_exists(one.pid)
+    return one.host == socket.gethostname() and not lives(one.pid, one.started_at if one.over else None)

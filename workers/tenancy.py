@@ -13,9 +13,11 @@ from nova.ledger.fence import Fenced
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
+    from workers.takeover import Takeover
 
 log = logging.getLogger(__name__)
 
+SOON_S = 0.1  # while leases are about to be freed
 LOOK_S = 0.5  # how often it looks for leases that became free, and for managers that died
 
 Starts = Mapping[str, datetime]
@@ -27,10 +29,10 @@ class Tenancy:
     What the manager may run is `held`; it grows only in `collect` and shrinks only in `let_go`, both the manager's own.
     """
 
-    def __init__(self, ledger: Ledger, manager: str, take_over: Callable[[], bool], wake: Callable[[], object]) -> None:
+    def __init__(self, ledger: Ledger, manager: str, takeover: Takeover, wake: Callable[[], object]) -> None:
         self._ledger = ledger
         self._manager = manager
-        self._take_over = take_over
+        self._takeover = takeover
         self._wake = wake
         self.held: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -84,7 +86,7 @@ class Tenancy:
     def step(self) -> None:
         """Whatever fails is logged, and tried again with the next one."""
         try:
-            self._take_over()
+            self._takeover.look()
             self._give_back()
             self._ask()
         except Fenced:
@@ -96,7 +98,7 @@ class Tenancy:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            self._news.wait(LOOK_S)
+            self._news.wait(SOON_S if self._takeover.pending else LOOK_S)
             self._news.clear()
             if not self._stop.is_set():
                 self.step()

@@ -87,13 +87,12 @@ def observe(conn: Connection, rows: Iterable[Observation]) -> None:
 def forget(
     conn: Connection, *, worker: str | None = None, instances: Collection[str] = (), manager: str | None = None
 ) -> None:
-    """Removes the observations of a worker, of these instances, or of everything a manager had."""
+    """Removes the observations of a worker, or of a manager: all it had, or of these instances what it saw last."""
     if worker is not None:
         conn.execute(delete(observations).where(observations.c.worker == worker))
     if manager is not None:
-        conn.execute(delete(observations).where(observations.c.manager == manager))
-    if instances:
-        conn.execute(delete(observations).where(observations.c.instance.in_(instances)))
+        gone = delete(observations).where(observations.c.manager == manager)
+        conn.execute(gone.where(observations.c.instance.in_(instances)) if instances else gone)
 
 
 class Managers:

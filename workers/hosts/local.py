@@ -28,6 +28,7 @@ _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
 _TOLD_AT_ONCE = (State.HUNG, State.STOPPING, State.STOPPED)  # the rest is seen when the manager looks next
 _LEAST_HEAP = 1000
+_LATE = Outcome("interrupted", error="it did not begin before its manager's lease ran out")
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
 _CUT_GRACE_S = 1.0  # to end, for a process that may not go on
 _NO_THREAD_S = 1.0  # until it is tried again
@@ -359,8 +360,11 @@ class LocalHost:
     def _execute(self, slot: _Slot, run: Run) -> None:
         with self._condition:
             slot.instance.began()
+            late = self._clock.monotonic() > self._lease_until
+            if late:
+                slot.instance.due_now()
         try:
-            run.execute()
+            run.end(_LATE) if late else run.execute()
         finally:
             self._finished(slot, run, crash=run.crash)
 

@@ -283,6 +283,26 @@ def test_the_last_recorded_start_says_when_a_run_is_due(rig: Rig, agent: Any) ->
     host.stop(1)
 
 
+def test_a_run_whose_thread_begins_after_the_lease_ran_out_does_nothing_and_is_due_at_once(
+    rig: Rig, agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    jobs: list[Any] = []
+    agent(lambda ctx: begun.append(ctx.run_id))
+    with monkeypatch.context() as held_up:
+        held_up.setattr(rig.host._pool, "submit", jobs.append)
+        rig.want = {"w#1": rig.spec()}
+        rig.host.sync(rig.want, 0.05)
+        until(lambda: jobs)
+    lapsed = time.monotonic() + 0.1
+    until(lambda: time.monotonic() > lapsed)
+    jobs[0]()
+    assert rig.ended("w").status == "interrupted"
+    assert begun == []
+    rig.look()
+    until(lambda: begun)
+
+
 def test_without_a_lease_no_new_run_starts(rig: Rig, agent: Any) -> None:
     agent(lambda ctx: None)
     rig.want = {"w#1": rig.spec(every_s=0.01)}

@@ -42,7 +42,7 @@ def test_what_is_gone_is_forgotten(instances: Instances, clock: ManualClock) -> 
     instances.observe([seen(clock, "c#2", manager="m2")])
     instances.observe([])
     instances.forget(worker="a")
-    instances.forget(instances=["b#2"])
+    instances.forget(instances=["b#2", "c#2"], manager="m1")
     instances.forget(manager="m2")
     assert [row.instance for row in instances.all()] == ["b#1", "c#1"]
 

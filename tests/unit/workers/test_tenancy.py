@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +46,7 @@ class Manager:
         self.alerts: list[str] = []
         self.vigil = Vigil()
         takeover = Takeover(ledger, id, run_dir, clock, self.vigil, lambda event, *_: self.alerts.append(event))
-        self.tenancy = Tenancy(ledger, id, takeover.look, lambda: None)
+        self.tenancy = Tenancy(ledger, id, takeover, lambda: None)
         ledger.instances.managers.register(ManagerRecord(id, pid, "elsewhere", "all", clock.now(), clock.now()))
 
     def beat(self) -> None:
@@ -194,3 +197,28 @@ def test_what_a_stopped_manager_could_not_end_is_free_when_its_process_is_gone(
     assert second.lives(20.0) is None
     lock._lock.release()
     assert second.step() == {"hung"}
+
+
+def test_a_process_that_ended_and_that_nobody_looked_after_is_gone(
+    first: Manager, second: Manager, ledger: Ledger, clock: ManualClock, tmp_path: Path
+) -> None:
+    ended = subprocess.Popen(["/bin/true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    here = socket.gethostname()
+    ledger.instances.managers.register(ManagerRecord("m0", ended.pid, here, "all", clock.now(), clock.now()))
+    ledger.leases.acquire("m0", ["a"])
+    ledger.instances.managers.stopped("m0", clock.now(), {"a"})
+    assert second.want("a") == {"a"}
+    ended.wait()
+
+
+def test_another_process_with_the_number_of_one_that_stopped_is_not_taken_for_it(
+    second: Manager, ledger: Ledger, clock: ManualClock
+) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    record = ManagerRecord("m0", os.getppid(), socket.gethostname(), "all", long_ago, long_ago)
+    ledger.instances.managers.register(record)
+    ledger.leases.acquire("m0", ["a"])
+    assert second.want("a") == set()
+    ledger.instances.managers.stopped("m0", clock.now(), {"a"})
+    assert second.step() == {"a"}
