@@ -21,6 +21,18 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def is_hung_up(stream: TextIO) -> bool:
+    """The terminal's other end has gone, as when a connection broke; it will never say anything again."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(stream, 0)
+        return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+    except (OSError, ValueError):  # no file, or closed
+        return False
+
+
 def colourful(*, err: bool = False) -> bool:
     return is_terminal(sys.stderr if err else sys.stdout) and not os.environ.get("NO_COLOR")
 

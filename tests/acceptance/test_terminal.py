@@ -42,6 +42,9 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def hang_up(self) -> None:
+        os.close(self._master)
+
     def end(self, seconds: float = 20.0) -> int:
         self._read(lambda: False, seconds)
         code = self.process.wait(timeout=seconds)

@@ -38,6 +38,13 @@ def test_a_view_that_is_ended_gives_the_terminal_back(nova: Home) -> None:
     assert "\x1b[?1049l" in screen.text
 
 
+def test_a_view_whose_terminal_is_gone_ends(nova: Home) -> None:
+    screen = Terminal(nova, "top", **SIZE)
+    screen.read_until("nothing is deployed yet")
+    screen.hang_up()
+    assert screen.process.wait(20) != 0
+
+
 def test_without_a_terminal_it_says_what_to_read_instead(nova: Home) -> None:
     done = nova.run("top", code=2)
     assert done.stdout == ""

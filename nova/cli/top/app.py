@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar
@@ -16,7 +18,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from nova.cli.problems import describe
-from nova.cli.terminal import printable
+from nova.cli.terminal import is_hung_up, is_terminal, printable
 from nova.cli.top import head, texts
 from nova.cli.top.background import Actor, Looker
 from nova.cli.top.head import BAD, DIM, GOOD, PLAIN, Words
@@ -27,6 +29,7 @@ from nova.cli.top.source import Act, Acts, Source
 from nova.cli.top.widgets import Lines, Listing
 
 _SAID_S = 8.0
+_HANG_UP_S = 2.0
 _KEYS = "p pause  r resume  +- scale  a approve  x reject  l log  ⏎ all  s sort  / find  ? help  q quit"
 _FEW_KEYS = "p pause r resume +- scale a approve x reject l log s sort / find ? help q quit"
 
@@ -121,6 +124,8 @@ class Top(App[None]):
         self._head.show([[("nova  looking…", DIM)], [], []])
         self._say("", PLAIN)
         self.call_after_refresh(self._fleet.focus)
+        if sys.__stdin__ is not None and is_terminal(sys.__stdin__):
+            self.set_interval(_HANG_UP_S, self._leave_when_hung_up)
         self._looker.start()
         self._actor.start()
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
@@ -128,6 +133,10 @@ class Top(App[None]):
 
     def on_unmount(self) -> None:
         self._looker.stop()
+
+    def _leave_when_hung_up(self) -> None:
+        if sys.__stdin__ is not None and is_hung_up(sys.__stdin__):
+            os._exit(1)  # what would be written to the terminal now could wait for ever
 
     def finish(self, within_s: float = 5.0) -> bool:
         """To be called when it was left: what was asked for is given some time to be done."""
