@@ -13,7 +13,14 @@ from soak_cast import TIGHT, journal, traders
 from sqlalchemy import select
 
 from nova.bootstrap import Nova
-from nova.ledger.schema import entries, leases, outbox, reservations, run_accounts, runs
+from nova.ledger.schema import entries, leases, managers, outbox, reservations, run_accounts, runs
+
+# One that stopped keeps the lease of what it could not end, a thread that hangs, until the next one sees it gone.
+_HELD = (
+    select(leases.c.worker)
+    .join(managers, managers.c.id == leases.c.manager)
+    .where(managers.c.stopped_us.is_(None), managers.c.fenced_by.is_(None))
+)
 
 
 def broken(nova: Nova, home: Path, seen: dict[int, float], limit: float) -> Iterator[str]:
@@ -37,7 +44,7 @@ def _ledger(nova: Nova) -> Iterator[str]:
             ("open runs", select(runs.c.id).where(runs.c.ended_us.is_(None))),
             ("accounts of runs", select(run_accounts.c.run)),
             ("open reservations", select(reservations.c.run).where(reservations.c.settled_micros.is_(None))),
-            ("leases that are held", select(leases.c.worker).where(leases.c.manager.is_not(None))),
+            ("leases of managers that did not stop", _HELD),
         ):
             left = conn.execute(query).scalars().all()
             if left:

@@ -104,7 +104,7 @@ def test_limits_end_what_takes_too_much_and_nobody_else(rig: Rig) -> None:
                 if os.fork() == 0:
                     tell("fertile")
                     time.sleep(1000)
-                time.sleep(0.005)
+                time.sleep(0.02)
             time.sleep(1000)"""),
         "curious": (Resources(open_files=40), "held = [open(os.devnull) for _ in range(100)]"),
         "busy": (Resources(cpu_s=1.0), "while True: pass"),
@@ -125,6 +125,7 @@ def test_limits_end_what_takes_too_much_and_nobody_else(rig: Rig) -> None:
         assert (run.status, run.crash) == ("failed", True)
         assert words in (run.error or "")
     assert not any(map(lives, rig.pids("fertile")))
+    assert len(rig.pids("fertile")) < 120, "it was not stopped in its middle"
     rig.still_works()
     reaped(manager)
     assert rig.stop() == ()
