@@ -137,6 +137,7 @@ LIES = {
     "half": """os.write(channel, b'{"call":"earn","args":[[9000000,"US'); os._exit(0)""",
     "garbage": r"""os.write(channel, b"\xff\x00 spend everything\n"); time.sleep(30)""",
     "stranger": """os.write(channel, b'{"call":"kill","args":["bystander"],"n":1}\\n'); time.sleep(30)""",
+    "unknown": """os.write(channel, b'{"hello":1}\\n'); time.sleep(30)""",
     "negative": """os.write(channel, b'{"call":"spent","args":[[-5,"USD"],"x"],"n":1}\\n'); time.sleep(30)""",
     "endless": """
         try:
