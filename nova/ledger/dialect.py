@@ -21,10 +21,9 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
 )
-# A long-lived process has several connections that only read: their caches together must not outgrow it.
-_READING = "PRAGMA cache_size=-2000"
+# A manager has several connections for months: their caches must not outgrow it, and the system has one too.
 # A checkpoint every 16 MB of log is rare enough to stay out of a commit's 99th percentile.
-_SINGLE = ("PRAGMA cache_size=-8000", "PRAGMA wal_autocheckpoint=4000")
+_SINGLE = ("PRAGMA cache_size=-2000", "PRAGMA wal_autocheckpoint=4000")
 # With random keys every batch touches most pages of an index: fewer and larger steps write each of them less often.
 _BULK = ("PRAGMA cache_size=-64000", "PRAGMA wal_autocheckpoint=20000")
 _TURN_S = 0.001
@@ -69,13 +68,10 @@ def _set_up(driver: sqlite3.Connection, _record: object) -> None:
 
 def _begin(busy_timeout_s: float, conn: Connection) -> None:
     # A transaction that turns to writing later can fail with "locked" whatever the timeout: writers lock at once.
-    writes, driver = bool(conn.get_execution_options().get(WRITES)), driver_of(conn)
-    if conn.info.get(WRITES) is not writes:
-        conn.info[WRITES] = writes
-        driver.execute(_SINGLE[0] if writes else _READING)
-    if not writes:
+    if not conn.get_execution_options().get(WRITES):
         conn.exec_driver_sql("BEGIN")
         return
+    driver = driver_of(conn)
     driver.execute("PRAGMA busy_timeout=0")
     try:
         if not _locked(driver, time.monotonic() + busy_timeout_s):
