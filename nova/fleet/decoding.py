@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any, get_args
 
 from nova.clock import parse_time
 from nova.errors import NovaError, UsageProblem
 from nova.fleet.documents import (
+    FIELDS,
     PERS,
     USUAL_TIERS,
     BudgetLimit,
@@ -25,7 +25,6 @@ from nova.fleet.shared import shared_of
 from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, schedule_of
 from nova.money import Money
 
-_FIELDS = tuple(one.name for one in fields(Deployment))
 _TIMES = (
     "state_until",
     "state_since",
@@ -53,7 +52,7 @@ _STATES, _REASONS = get_args(State), (None, *get_args(PauseReason))
 def deployment_of(document: Mapping[str, Any], currency: str) -> Deployment:
     """Raises NovaError. Fields it does not know belong to a newer nova and are passed over."""
     try:
-        given = {name: document[name] for name in _FIELDS if name in document}
+        given = {name: document[name] for name in FIELDS if name in document}
         _check(given)
         for name in _TIMES:
             if given.get(name) is not None:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nova.clock import iso
 from nova.errors import UsageProblem
-from nova.fleet.terms import Breaker, HealthRules, ImputedCost, Resources, Schedule, checked, plain, valid_variables
+from nova.fleet.terms import (
+    Breaker,
+    HealthRules,
+    ImputedCost,
+    Resources,
+    Schedule,
+    checked,
+    plain,
+    unusual,
+    usual_of,
+    valid_variables,
+)
 from nova.money import Money
 
 if TYPE_CHECKING:
@@ -211,8 +222,13 @@ class Deployment:
     cleared_at: datetime | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """As JSON keeps it; `decoding` reads it back."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        """As JSON keeps it, without what is by default; `decoding` reads it back."""
+        given = ((key, getattr(self, key), usual) for key, usual in _USUAL.items())
+        return {key: _plain(value) for key, value, usual in given if value != usual}
+
+
+_USUAL = usual_of(Deployment)
+FIELDS = frozenset(_USUAL)
 
 
 def _plain(value: Any) -> Any:
@@ -224,8 +240,10 @@ def _plain(value: Any) -> Any:
         return {"per": value.per, "limit": f"{value.limit} {value.limit.currency}"}
     if isinstance(value, Step):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Schedule | Resources | HealthRules | ImputedCost | Breaker):
+    if isinstance(value, ImputedCost):
         return plain(value)
+    if isinstance(value, Schedule | Resources | HealthRules | Breaker):
+        return unusual(value)
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return dict(value) if isinstance(value, Mapping) else value

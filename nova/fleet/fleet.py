@@ -17,6 +17,7 @@ from nova.errors import NotFound, NovaError, Refused, RevisionConflict, UsagePro
 from nova.fleet import transitions
 from nova.fleet.decoding import deployment_of, snapshot_of
 from nova.fleet.documents import (
+    FIELDS,
     BudgetLimit,
     Declaration,
     Deployment,
@@ -215,7 +216,7 @@ class Fleet:
                     continue
                 if after != before:
                     contents[name] = _next(before, after, self._clock.now()).to_document()
-            documents.put_all(contents)
+            documents.put_all(contents, FIELDS)
         return refused
 
     def set_budget(self, scope: str, per: str, limit: Money) -> ScopeBudget:
@@ -363,7 +364,7 @@ def _put(documents: Documents, before: Deployment, after: Deployment, now: datet
     if after == before:
         return before
     after = _next(before, after, now)
-    documents.put(after.name, after.to_document())
+    documents.put(after.name, after.to_document(), FIELDS)
     return after
 
 

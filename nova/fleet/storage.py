@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from tinydb import TinyDB
@@ -34,14 +34,15 @@ class Documents(Table):
         found = self.get(doc_id=cast(int, name))
         return found if isinstance(found, Document) else None
 
-    def put(self, name: str, content: Mapping[str, Any]) -> bool:
-        """Whether it changed anything. What a newer nova keeps there besides stays.
+    def put(self, name: str, content: Mapping[str, Any], known: Collection[str] = ()) -> bool:
+        """Whether it changed anything. What a newer nova keeps there besides stays; what is `known` and not in
+        `content` goes.
 
         `revision` rises by itself where `content` has none.
         """
         found = self.find(name)
         before = dict(found) if found is not None else {}
-        after = {**before, **content}
+        after = _merged(before, content, known)
         if found is not None and after == before:
             return False
         if "revision" not in content:
@@ -53,13 +54,13 @@ class Documents(Table):
         self._update_table(replace)
         return True
 
-    def put_all(self, contents: Mapping[str, Mapping[str, Any]]) -> None:
+    def put_all(self, contents: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> None:
         """Many in one write; each content has its `revision`."""
 
         def replace(table: dict[int, Mapping[str, Any]]) -> None:
             for name, content in contents.items():
                 key = cast(int, name)
-                table[key] = {**table.get(key, {}), **content}
+                table[key] = _merged(table.get(key, {}), content, known)
 
         if contents:
             self._update_table(replace)
@@ -69,6 +70,10 @@ class Documents(Table):
 
     def names(self) -> list[str]:
         return [str(one.doc_id) for one in self.all()]
+
+
+def _merged(before: Mapping[str, Any], content: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    return {**{key: one for key, one in before.items() if key not in known}, **content}
 
 
 class FleetDB(TinyDB):

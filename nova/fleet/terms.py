@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
 from math import inf, isfinite
 from typing import Any, TypeVar
@@ -166,12 +166,27 @@ def valid_variables(names: Sequence[str], what: str) -> tuple[str, ...]:
 
 
 def plain(value: Schedule | Resources | HealthRules | ImputedCost | Breaker) -> dict[str, Any]:
-    """As JSON keeps it; `of_plain` reads it back."""
+    """As JSON keeps it."""
     found = {one.name: getattr(value, one.name) for one in fields(value)}
     return {
         key: list(one) if isinstance(one, tuple) else f"{one} {one.currency}" if isinstance(one, Money) else one
         for key, one in found.items()
     }
+
+
+def usual_of(kind: type) -> Mapping[str, Any]:
+    """The default of each field; MISSING where it has none."""
+    made = {one.name: one.default_factory for one in fields(kind)}
+    return {
+        one.name: one.default if made[one.name] is MISSING else made[one.name]()  # type: ignore[operator]
+        for one in fields(kind)
+    }
+
+
+def unusual(value: Schedule | Resources | HealthRules | ImputedCost | Breaker) -> dict[str, Any]:
+    """What of it is not by default; `schedule_of` and its like read it back."""
+    usual = usual_of(type(value))
+    return {key: one for key, one in plain(value).items() if getattr(value, key) != usual[key]}
 
 
 def checked(value: T) -> T:

@@ -221,13 +221,11 @@ def _shown(key: str, value: Any) -> str:
 
 def _terms(value: Any) -> str:
     """Only what differs from the default."""
-    from nova.fleet.terms import ImputedCost, plain
+    from nova.fleet.terms import unusual
 
     if value is None:
         return "none"
-    usual = {} if isinstance(value, ImputedCost) else plain(type(value)())
-    given = {key: one for key, one in plain(value).items() if key not in usual or usual[key] != one}
-    return ", ".join(f"{key.removesuffix('_s')}={one}" for key, one in given.items()) or "the default"
+    return ", ".join(f"{key.removesuffix('_s')}={one}" for key, one in unusual(value).items()) or "the default"
 
 
 def _say_whether_it_runs() -> None:
