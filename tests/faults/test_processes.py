@@ -34,7 +34,8 @@ channel = next(fd for fd in open_ones if os.path.exists(f"/proc/self/fd/{fd}") a
 
 def guard(manager: int, name: str) -> psutil.Process:
     """The fork server or the leash of a manager."""
-    (found,) = [one for one in psutil.Process(manager).children() if name in " ".join(one.cmdline())]
+    children = psutil.Process(manager).children()
+    (found,) = [one for one in children if name in " ".join(one.as_dict(["cmdline"], ad_value=[])["cmdline"])]
     return found
 
 

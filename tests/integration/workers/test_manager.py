@@ -282,10 +282,11 @@ def test_five_crashes_cool_down_and_five_more_park_with_an_alert(managed: Manage
 
 def test_a_cooldown_outlives_the_manager(managed: Managed) -> None:
     managed.shell("bad", "exit 3")
-    managed.fleet.cool_down("bad", datetime.now(UTC) + timedelta(seconds=0.8))
+    managed.fleet.cool_down("bad", managed.clock.now() + timedelta(seconds=200))
     managed.start()
     managed.stop()
-    assert managed.runs("bad") == []
+    assert managed.runs("bad") == [] and managed.state("bad") == ("cooling_down", None)
+    managed.clock.hours = 0.1
     managed.start()
     until(lambda: managed.runs("bad"))
 

@@ -62,8 +62,13 @@ def started(home: Path, count: int = EACH) -> list[int]:
     return until(lambda: len(pids := noted(home)) >= count and pids, f"{count} processes run")  # type: ignore[no-any-return]
 
 
+def command_of(one: psutil.Process) -> list[str]:
+    """A zombie has none."""
+    return one.as_dict(["cmdline"], ad_value=[])["cmdline"]  # type: ignore[no-any-return]
+
+
 def nursery_of(manager: int) -> psutil.Process:
-    found = [one for one in psutil.Process(manager).children() if "workers.hosts.nursery" in one.cmdline()]
+    found = [one for one in psutil.Process(manager).children() if "workers.hosts.nursery" in command_of(one)]
     assert len(found) == 1
     return found[0]
 
