@@ -45,6 +45,7 @@ def live(channel: int, output: int) -> None:
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    os.set_inheritable(channel, False)
     wire = Channel(socket.socket(fileno=channel))
     first = wire.receive()
     if first is not None:
@@ -103,6 +104,7 @@ class _Instance:
 
     def _run(self, job: Mapping[str, Any]) -> None:
         os.environ["NOVA_RUN"] = job["about"]["run"]
+        worker = os.getpid()
         desk = RemoteDesk(self._line, About(**job["about"]), job["replicas"], self._platforms)
         self._desk = desk
         if self._asked_to_stop:
@@ -114,6 +116,8 @@ class _Instance:
         except BaseException as problem:  # noqa: BLE001 - whatever the agent does is how its run ended
             said = self._raised(problem)
         sys.stdout.flush()
+        if os.getpid() != worker:  # a copy that the agent forked, and that came to the end of the run too
+            os._exit(0)
         desk.close({"done": {**said, "cpu_s": round(_cpu_s() - before_s, 6)}})
         self._desk = None
 

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Set
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -64,11 +66,15 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
-def send(pid: int, number: int) -> None:
+def send(pid: int, number: int) -> bool:
+    """False where it belongs to somebody else, such as what was started by sudo."""
     try:
         os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
 
 
 def send_group(group: int, number: int) -> None:
@@ -78,15 +84,16 @@ def send_group(group: int, number: int) -> None:
         return
 
 
-def kill_descendants() -> set[int]:
+def kill_descendants(spared: Set[int] = frozenset()) -> set[int]:
     """Kills whatever descends from this process, and returns what was found alive. It is not reaped.
 
-    Each is stopped before its children are read, so that not even what forks all the time can get away.
+    Each is stopped before its children are read, so that not even what forks all the time can get away. Children in
+    `spared`, and all below them, are left alone.
     """
     killed: set[int] = set()
     while True:
         found = set()
-        ahead = children_of(os.getpid())
+        ahead = [pid for pid in children_of(os.getpid()) if pid not in spared]
         while ahead:
             pid = ahead.pop()
             if pid not in killed and pid not in found:
@@ -100,13 +107,13 @@ def kill_descendants() -> set[int]:
         killed |= found
 
 
-def end_descendants() -> None:
-    """Kills and reaps all of them. Only for a process that has called `adopt_orphans`."""
+def end_descendants(spared: Set[int] = frozenset()) -> None:
+    """Kills and reaps all of them that it may. Only for a process that has called `adopt_orphans`."""
     while True:
-        kill_descendants()
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
+        kill_descendants(spared)
+        for pid in set(children_of(os.getpid())) - spared:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if not any(send(pid, 0) for pid in set(children_of(os.getpid())) - spared):
             return
         time.sleep(_ROUND_S)

@@ -14,10 +14,11 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
-from workers.hosts.descent import adopt_orphans, children_of, descendants_of, send
+from workers.hosts.descent import adopt_orphans, end_descendants
 from workers.hosts.warden import ward
 
 SELF_FENCE_S = 6.0  # of silence: by then another manager may take over what ran here
@@ -71,8 +72,10 @@ class Nursery:
             return False
         if order == b"f" and len(fds) == 3:
             self._fork(fds)
-        elif order == b".":
-            self._armed = True
+            return True
+        for fd in fds:  # some of them are missing, where this process may open no more: the manager sees the end
+            os.close(fd)
+        self._armed |= order == b"."
         return bool(order)
 
     def _fork(self, fds: list[int]) -> None:
@@ -83,7 +86,8 @@ class Nursery:
                 self._become(control, fds[1], fds[2])
             self._wardens.add(pid)
         except OSError as problem:
-            control.sendall(b'{"failed":"no process could be started: %s"}\n' % (problem.strerror or "").encode())
+            with suppress(OSError):
+                control.sendall(b'{"failed":"no process could be started: %s"}\n' % (problem.strerror or "").encode())
         finally:
             control.close()
             os.close(fds[1])
@@ -118,16 +122,9 @@ class Nursery:
                 self._wardens.discard(pid)
                 if status:
                     lost.append(pid)
-        self._end_strangers()
+        end_descendants(spared=self._wardens)
         for pid in lost:
             self._say(b"swept %d\n" % pid)
-
-    def _end_strangers(self) -> None:
-        while strangers := [pid for pid in children_of(os.getpid()) if pid not in self._wardens]:
-            for pid in strangers:
-                for below in (pid, *descendants_of(pid)):
-                    send(below, signal.SIGKILL)
-                os.waitpid(pid, 0)
 
     def _say(self, line: bytes) -> None:
         try:
@@ -139,12 +136,12 @@ class Nursery:
         """The wardens end what they guard, and are waited for."""
         os.close(self._life)
         until = time.monotonic() + _ENDING_S
-        while time.monotonic() < until:
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    time.sleep(0.005)
-            except ChildProcessError:
-                return
+        while self._wardens and time.monotonic() < until:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            self._wardens.discard(pid)
+            if pid == 0:
+                time.sleep(0.005)
+        end_descendants(spared=self._wardens)
 
 
 def main(fd: int) -> None:

@@ -205,6 +205,7 @@ class _Watch:
         self._new: list[Process | _Server] = []
         self._processes: dict[int, Process] = {}  # by the warden
         self._lost: dict[int, Process] = {}
+        self._swept: set[int] = set()  # wardens whose end the fork server told before it was seen here
         self._servers: dict[str, _Server] = {}  # by their marks
         self._allowance: dict[Process, float] = {}
         self._paused: list[tuple[float, int, Process]] = []
@@ -294,7 +295,10 @@ class _Watch:
         process.kill_alone(_ALONE_S)
         process.died()
         self._leash.discard(process.group)
-        if process.mark not in self._servers:
+        if process.warden in self._swept:
+            self._swept.discard(process.warden)
+            self._found_lost(process.warden)
+        elif process.mark not in self._servers:
             self._sweep(process.mark)
 
     def _hear_server(self, server: _Server) -> None:
@@ -308,9 +312,15 @@ class _Watch:
             elif word == b"silence":
                 server.silenced = True
             elif word.startswith(b"swept"):
-                process = self._lost.pop(int(word.split()[1]), None)
-                if process is not None:
-                    self._finish(process, Exit(-9, wanted=False))
+                self._found_lost(int(word.split()[1]))
+
+    def _found_lost(self, warden: int) -> None:
+        """Nothing is left of what it guarded."""
+        process = self._lost.pop(warden, None)
+        if process is None:
+            self._swept.add(warden)
+        else:
+            self._finish(process, Exit(-9, wanted=False))
 
     def _bury(self, server: _Server) -> None:
         self._selector.unregister(server.socket)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import NovaError
@@ -88,18 +88,16 @@ class RemoteWorker:
         began = time.monotonic()
         try:
             job = {"about": asdict(desk.about), "replicas": desk.replicas}
-            process.channel.send({"run": job})
-            return self._serve(process, desk)
-        except OSError:
-            raise self._death(process, began) from None
+            said = self._serve(process, desk, job)
         except _Ended:
             raise self._death(process, began) from None
-        except BadMessage:
+        except BaseException:  # whatever it was: a process whose run was not heard to its end may still be at it
             self._kill(process)
             raise
         finally:
             process.on_output = self._between
             self.close()
+        return said.result()
 
     def take_cpu_s(self) -> float:
         """Of the run that has ended; orders that were for it are forgotten."""
@@ -197,48 +195,37 @@ class RemoteWorker:
             raise self._death(process, time.monotonic()) from None
         return process
 
-    def _serve(self, process: Process, desk: Desk) -> RunResult:
+    def _serve(self, process: Process, desk: Desk, job: Mapping[str, Any]) -> _Done:
+        """Answers it until its run is over. Raises _Ended when it is gone before."""
         pace = _Pace()
+        _send(process, {"run": job})
         while (message := process.channel.receive()) is not None:
             if "call" in message:
-                process.channel.send({"n": _number(message), **_answer(desk, message)})
+                _send(process, {"n": _number(message), **_answer(desk, message)})
             elif "note" in message:
                 pace.keep(_note(desk, message))
             elif "done" in message:
-                return self._done(message["done"])
+                done = _Done.of(message["done"])
+                self.cpu_s += done.cpu_s
+                self._run_cpu_s = done.cpu_s
+                return done
             else:
                 raise BadMessage("the worker's process sent a message of no known kind")
         raise _Ended
 
-    def _done(self, said: Any) -> RunResult:
-        if not isinstance(said, dict):
-            raise BadMessage("the worker's process did not say how its run ended")
-        spent = said.get("cpu_s")
-        if not isinstance(spent, int | float) or isinstance(spent, bool) or not 0 <= spent < math.inf:
-            raise BadMessage("the worker's process did not say what processor time its run took")
-        self.cpu_s += spent
-        self._run_cpu_s = float(spent)
-        if "error" in said:
-            if not isinstance(said["error"], dict):
-                raise BadMessage("the worker's process did not say how its run failed")
-            raise error_of_wire(said["error"])
-        if "raised" in said:
-            raise Raised(text(said["raised"]), texts(said.get("trace")))
-        if not isinstance(said.get("ok"), bool):
-            raise BadMessage("the worker's process did not say whether its run succeeded")
-        return RunResult(said["ok"], text_or_none(said.get("message")))
-
     def _death(self, process: Process, began: float) -> NovaError:
         """Waits until nothing of it is left, and says how it came to that."""
-        if not process.ended.wait(_EXIT_S):
-            self._kill(process)
-            return ProcessDied("the process closed its channel to the manager in the middle of the run")
+        closed = not process.ended.wait(_EXIT_S)
+        if closed:
+            process.signal(signal.SIGKILL)
         process.dead.wait()
         found, silent = process.exit, self._services.was_silent(began)
         assert found is not None
         self._run_cpu_s = max(0.0, found.cpu_s - self.cpu_s)
         if silent:
             return ManagerWasSilent()
+        if closed:
+            return ProcessDied("the process closed its channel to the manager in the middle of the run")
         if found.over == "processes":
             return ProcessDied(too_many_processes(self._limits.processes or MOST_PROCESSES))
         if not found.wanted:
@@ -270,6 +257,47 @@ class RemoteWorker:
 
 class _Ended(Exception):
     """The channel is at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How a process says that its run ended: with a result, or with what the agent raised."""
+
+    cpu_s: float
+    outcome: RunResult | Exception
+
+    @classmethod
+    def of(cls, said: Any) -> _Done:
+        if not isinstance(said, dict):
+            raise BadMessage("the worker's process did not say how its run ended")
+        spent = said.get("cpu_s")
+        if not isinstance(spent, int | float) or isinstance(spent, bool) or not 0 <= spent < math.inf:
+            raise BadMessage("the worker's process did not say what processor time its run took")
+        return cls(float(spent), _outcome(said))
+
+    def result(self) -> RunResult:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def _outcome(said: Mapping[str, Any]) -> RunResult | Exception:
+    if "error" in said:
+        if not isinstance(said["error"], dict):
+            raise BadMessage("the worker's process did not say how its run failed")
+        return error_of_wire(said["error"])
+    if "raised" in said:
+        return Raised(text(said["raised"]), texts(said.get("trace")))
+    if not isinstance(said.get("ok"), bool):
+        raise BadMessage("the worker's process did not say whether its run succeeded")
+    return RunResult(said["ok"], text_or_none(said.get("message")))
+
+
+def _send(process: Process, message: dict[str, Any]) -> None:
+    try:
+        process.channel.send(message)
+    except OSError:
+        raise _Ended from None
 
 
 class _Pace:
@@ -318,7 +346,7 @@ def _note(desk: Desk, message: Mapping[str, Any]) -> int:
             return sum(map(len, written))
         case "logged", [str(level), str(event), dict(fields)] if level in LEVELS:
             desk.log(level, event, fields)
-            return len(event)
+            return len(event) + len(repr(fields))
     raise BadMessage("the worker's process sent a note of no known kind")
 
 

@@ -159,20 +159,9 @@ def test_a_refused_spending_ends_the_run_whatever_the_agent_does(rig: Rig) -> No
     ("sent", "words"),
     [
         (b"garbage\n", "what is no message"),
-        (b'{"call":"spend","n":1,"args":[["1","USD"],""]}\n', "an amount of money was expected"),
-        (b'{"call":"spend","n":1,"args":[[-1,"USD"],""]}\n', "an amount of money was expected"),
-        (b'{"call":"spend","n":true,"args":[[1,"USD"],""]}\n', "without its number"),
-        (b'{"call":"spend","n":1,"args":[]}\n', "called spend with"),
-        (b'{"call":"__class__","n":1,"args":[]}\n', "which there is not"),
-        (b'{"call":"budget_hit","n":1,"args":[]}\n', "which there is not"),
         (b'{"call":"settle","n":1,"args":["other:1234",[1,"USD"],""]}\n', "not its run's"),
-        (b'{"note":"printed","args":[1,"stdout"]}\n', "a list was expected"),
-        (b'{"note":"printed","args":[[{}],"stderr"]}\n', "a text was expected"),
         (b'{"note":"logged","args":["LOUD","x",{}]}\n', "no known kind"),
-        (b'{"note":"logged","args":["INFO","x",[]]}\n', "no known kind"),
         (b'{"done":{"ok":"yes","cpu_s":0}}\n', "whether its run succeeded"),
-        (b'{"done":{"ok":true,"cpu_s":NaN}}\n', "what is no message"),
-        (b"[" * 100_000 + b"\n", "what is no message"),
         (b"x" * 5_000_000, "more than 4000000 bytes"),
         (b'{"half":', "half a message"),
     ],
@@ -198,6 +187,23 @@ def test_what_is_no_message_fails_the_run_and_ends_the_process(sent: bytes, word
     assert words in run.error
     assert not lives(first_pid(rig))
     assert booked(rig.ledger, "w", "cost") == usd("0")
+
+
+def test_a_text_that_is_none_and_a_forked_copy_that_ends_the_run_too_harm_nobody(rig: Rig, home: Path) -> None:
+    rig.sync(
+        rig.process(
+            """
+        if os.fork() == 0:
+            os.setsid()
+            open("forked", "w").write(str(os.getpid()))
+            return
+        ctx.log.info("\\ud800", extra={"\\ud801": "\\ud802"})
+        """,
+            every_s=0.01,
+        )
+    )
+    rig.ended("w", 3)
+    assert {(run.status, run.error) for run in rig.runs("w")} == {("succeeded", None)}
 
 
 def test_a_killed_process_is_replaced_at_once(rig: Rig, home: Path) -> None:
