@@ -27,7 +27,7 @@ from nova.money import Money
 from workers.control import running_managers, start_background, stop
 from workers.lock import ManagerInfo
 
-_STEEP = 10.0  # MB an hour
+_STEEP = 20.0  # MB an hour; in its first half an hour SQLite's caches fill, 2 MB for each connection
 _LONG_H = 0.08  # a shorter look tells nothing of a slope
 
 
