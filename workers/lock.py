@@ -15,8 +15,10 @@ from weakref import WeakSet
 
 from nova.errors import LockHeld, NovaError
 
-_PATIENCE_S = 0.2  # who looks whether a lock is held holds it for a moment
+_PATIENCE_S = 0.2  # one that is about to end may still hold it
 _RETRY_S = 0.01
+_LOOKERS_S = 10.0  # those who look whether it is held share it for a moment
+_LOOKERS_RETRY_S = 0.001
 HANDED = "NOVA_LOCK_FD"  # DESCRIPTOR:PATH of the lock that the image before this one held
 
 
@@ -51,16 +53,17 @@ class ProcessLock:
         return self._fd >= 0
 
     def acquire(self) -> bool:
-        """False when another process holds it."""
+        """False when another process holds it; those who only look are waited for."""
         if self._fd >= 0 or self._adopt():
             return True
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
+        give_up_at = time.monotonic() + _LOOKERS_S
+        while not _taken(fd, fcntl.LOCK_EX):
+            if is_held(self.path) or time.monotonic() >= give_up_at:
+                os.close(fd)
+                return False
+            time.sleep(_LOOKERS_RETRY_S)
         self._fd = fd
         return True
 
@@ -108,12 +111,17 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _taken(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
-    return False
+
+
+def _taken(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class ManagerLock:

@@ -73,6 +73,15 @@ def agents() -> Agents:
     return Agents(shell=Shell)
 
 
+class LeapingClock(SystemClock):
+    """The machine's, whose monotonic seconds may be let leap ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
 _IMPORTS = "import json, os, signal, subprocess, sys, threading, time\nfrom workers import BaseWorker, RunResult\n"
 _AGENT = "class Agent(BaseWorker):\n    def run(self, ctx):\n"
 
@@ -118,6 +127,13 @@ class Rig:
         self.facts += report.facts
         return report
 
+    def leap(self, seconds: float) -> None:
+        """The time passes at once: whatever is due by then is due now, however slow the machine is."""
+        clock = self.services.clock
+        assert isinstance(clock, LeapingClock)
+        clock.ahead_s += seconds
+        self.sync(*self.want.values())
+
     def states(self) -> dict[str, str]:
         return {key: seen.state.value for key, seen in self.look().states.items()}
 
@@ -134,7 +150,7 @@ class Rig:
 
 @pytest.fixture
 def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
-    clock = SystemClock()
+    clock = LeapingClock()
     manager = f"m-{secrets.token_hex(6)}"  # tests run side by side, and a leash ends what bears its manager's name
     leash = Leash(manager)
     logs = WorkerLogs(home / "logs" / "workers", clock)

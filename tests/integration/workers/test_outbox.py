@@ -185,7 +185,7 @@ def test_what_another_run_is_at_is_told_by_name(rig: Rig, agent: Any) -> None:
 def test_an_effect_of_a_run_that_timed_out_is_tried_again_under_the_same_key(
     rig: Rig, agent: Any, receiver: Receiver
 ) -> None:
-    release, late = threading.Event(), list[BaseException]()
+    began, release, late = threading.Event(), threading.Event(), list[BaseException]()
 
     def act(ctx: RunContext) -> None:
         ctx.outbox.put("mail", "a")
@@ -194,15 +194,18 @@ def test_an_effect_of_a_run_that_timed_out_is_tried_again_under_the_same_key(
                 with effect:
                     receiver.send(effect.payload, idempotency_key=effect.idempotency_key)
                     if effect.attempts == 1:
+                        began.set()
                         release.wait(20)
         except LateRun as problem:
             late.append(problem)
             raise
 
     agent(act)
-    rig.sync(rig.spec(index=1, timeout_s=0.2))
+    rig.sync(rig.spec(index=1))
+    assert began.wait(20)
+    rig.leap(60)
     rig.ended("w")
-    rig.sync(rig.spec(index=1, timeout_s=0.2), rig.spec(index=2))
+    rig.sync(rig.spec(index=1), rig.spec(index=2))
     until(lambda: states(rig) == {"a": "done"}, "the other replica has done it")
     release.set()
     until(lambda: late, "the hung run is told that it is late")

@@ -128,11 +128,13 @@ def test_the_same_sale_with_another_amount_fails_the_run(rig: Rig) -> None:
 
 
 def test_a_command_that_never_ends_is_bounded_by_its_timeout(rig: Rig, home: Path) -> None:
-    rig.sync(rig.shell("sleep 300 & echo $$ $! > $NOVA_RUN; sleep 300", timeout_s=1))
+    rig.sync(rig.shell("test -e pids && exit; sleep 300 & echo $$ $! > pids; sleep 300"))
+    until(lambda: (home / "pids").exists() and (home / "pids").read_text(), "it is under way")
+    rig.leap(60)
     run = rig.ended()
     assert (run.status, run.crash) == ("failed", True)
     assert "timed out" in run.error
-    until(lambda: not alive(home / run.id), "the group is gone")
+    until(lambda: not alive(home / "pids"), "the group is gone")
 
 
 def test_background_children_end_with_their_leader(rig: Rig, home: Path) -> None:

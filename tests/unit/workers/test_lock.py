@@ -26,9 +26,8 @@ import os, sys, time, pathlib
 from workers.lock import ManagerLock
 lock = ManagerLock(pathlib.Path(sys.argv[1]))
 lock.acquire()
-child = os.fork()
-if child:
-    print(child, flush=True)
+if not os.fork():
+    print(os.getpid(), flush=True)
 time.sleep(60)
 """
 ROOT = Path(__file__).parents[3]
