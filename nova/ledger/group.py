@@ -132,7 +132,10 @@ class GroupWriter:
                     return []
                 first = self._waiting[0] if self._waiting else None
                 self._wake.wait(None if first is None else max(first.since + LAG_S - time.monotonic(), 0.001))
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_GROUP))]
+            # Behind what a failed commit left, who waits would never have a turn: then all of it is tried together.
+            failed = self._waiting[0].since > time.monotonic()
+            most = len(self._waiting) if failed else min(len(self._waiting), MOST_IN_A_GROUP)
+            group = [self._waiting.popleft() for _ in range(most)]
             self._urgent -= sum(item.future is not None for item in group)
             return group
 
@@ -141,8 +144,8 @@ class GroupWriter:
             return False
         if self._closing_at is not None:
             return time.monotonic() < self._closing_at
-        full = self._urgent > 0 or len(self._waiting) >= MOST_IN_A_GROUP
-        return full or time.monotonic() >= self._waiting[0].since + LAG_S
+        waited_s = time.monotonic() - self._waiting[0].since  # negative: a commit failed, and its time is to come
+        return self._urgent > 0 or waited_s >= (0 if len(self._waiting) >= MOST_IN_A_GROUP else LAG_S)
 
     def _write(self, conn: Connection, group: list[_Item]) -> None:
         transaction = conn.begin()

@@ -212,6 +212,27 @@ def test_what_was_submitted_outlives_a_lock(tmp_path: Path, monkeypatch: pytest.
     store.close()
 
 
+def test_who_waits_is_told_also_behind_much_that_is_kept_and_nothing_is_tried_without_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.db"
+    store = opened(path, grouped=True, busy_timeout_s=0.01)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(3 * group.MOST_IN_A_GROUP):
+        store.submit(put(f"key-{number}"))
+    assert eventually(lambda: "ledger_commit_failed" in caplog.text)
+    with pytest.raises(Unreachable, match="locked"):
+        store.post(put("waited for")).result(10)
+    threading.Event().wait(0.3)
+    assert caplog.text.count("ledger_commit_failed") <= 4
+    other.execute("ROLLBACK")
+    store.apply(put("after"))
+    assert len(keys(store)) == 3 * group.MOST_IN_A_GROUP + 1 and "waited for" not in keys(store)
+    store.close()
+    other.close()
+
+
 def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
     disk = tmp_path / "small"
     disk.mkdir()
