@@ -118,7 +118,21 @@ class Timetable:
         return min(gaps, default=float("inf"))
 
     def _placed(self, instance: str, slot: datetime) -> Due:
-        return Due(self.place(slot, self.jitter(instance, slot)), slot)
+        at = slot + self.jitter(instance, slot)
+        opening = self._windows.opening(at)
+        return Due(at if opening == at else self._after(opening, instance), slot)
+
+    def _after(self, opening: datetime, instance: str) -> datetime:
+        """When all that waited for the window begins: spread like other runs, but not later than the first within it,
+        so that it is one run with that.
+        """
+        if not self._jitter_s:
+            return opening
+        at = opening + self.jitter(instance, opening)
+        near = self.occurrences(opening - timedelta(seconds=self._jitter_s, microseconds=1))
+        within = (slot + self.jitter(instance, slot) for slot in near)
+        at = min(at, next((begin for begin in within if begin >= opening), at))
+        return at if self._windows.hold(at) else opening
 
     def _newest(self, instance: str, after: datetime, now: datetime) -> deque[Due]:
         """The newest of those that may begin by now. Looks back further and further, as a gap of months may hold
@@ -178,7 +192,8 @@ def checked(schedule: Schedule, every_s: float, zone: ZoneInfo, now: datetime, *
     table = Timetable(schedule, every_s, zone)
     if table.by_cron and next(table.occurrences(now), None) is None:
         raise UsageProblem(f"the time {schedule.cron!r} never comes", hint=_CRON_HINT)
-    if schedule.jitter_s and schedule.jitter_s >= table.shortest_s(now):
+    once = schedule.once and not table.by_cron
+    if schedule.jitter_s and not once and schedule.jitter_s >= table.shortest_s(now):
         raise UsageProblem(
             f"a jitter of {schedule.jitter_s:g} s is longer than the time between two runs", hint="make it shorter"
         )

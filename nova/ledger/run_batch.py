@@ -59,7 +59,7 @@ def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
             ends.setdefault(record.run.run, record)
     starts = {record.run.run: record for record in records if isinstance(record, Started)}
     spent = _with_money(conn, ends.keys() & starts.keys())
-    whole = {run: ends[run] for run in starts if run in ends and run not in spent}
+    whole = {run: end for run, end in ends.items() if run in starts and run not in spent}
     _insert(conn, starts, whole)
     _add_sums(conn, starts, whole)
     for record in records:
@@ -103,7 +103,7 @@ def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, End
         )
     for worker, keys in by_worker.items():
         failed = [whole[key] for key in keys if whole[key].status == "failed" and whole[key].error]
-        newest = max(failed, key=lambda one: one.at, default=None)
+        newest = max(reversed(failed), key=lambda one: one.at, default=None)  # of several the last one told of
         totals.append(
             {
                 "worker": worker, **_counts(whole, keys), "restarts": 0,

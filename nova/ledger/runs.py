@@ -98,7 +98,7 @@ def _end(
     counts = {name: int(name == status) for name in ("succeeded", "failed", "interrupted")}
     sums = {"worker": run.worker, **counts, "crashed": int(crash)}
     conn.execute(ADD_ROLLUP, {**sums, "hour": ended // HOUR_US, "duration": max(0, ended - started)})
-    failed = error if status == "failed" else None
+    failed = error or None if status == "failed" else None
     span = {"restarts": 0, "first": started, "last": ended}
     conn.execute(ADD_TOTAL, {**sums, **span, "error": failed, "error_at": ended if failed else None})
     bill = book_run(conn, store, run.run)

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
@@ -24,6 +24,7 @@ from nova.ledger.verify import verify
 from nova.money import Money
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=2)
 
 
 def opened(path: Path) -> Store:
@@ -53,14 +54,23 @@ def histories(draw: st.DrawFn) -> list[Record]:
     records: list[Record] = []
     for number in range(draw(st.integers(1, 6))):
         begun = NOON + timedelta(minutes=draw(st.integers(0, 180)))
-        ended = begun + timedelta(minutes=draw(st.integers(-5, 90)))
+        ended = draw(st.sampled_from([LATER, begun + timedelta(minutes=draw(st.integers(-5, 90)))]))
         status = draw(st.sampled_from(["succeeded", "failed", "interrupted"]))
         begin = Started(ref(number), begun, draw(st.sampled_from([None, NOON])))
-        end = Ended(ref(number), ended, status, draw(st.sampled_from([None, "why"])), draw(st.booleans()))
+        end = Ended(ref(number), ended, status, draw(st.sampled_from([None, "", f"why {number}"])), draw(st.booleans()))
         records += draw(st.sampled_from([[begin], [end], [begin, end], [begin, end, end]]))
+    if draw(st.booleans()):  # those that overlap end after all have begun
+        records.sort(key=lambda record: isinstance(record, Ended))
     return records
 
 
+TOLD_LAST = [
+    *(Started(ref(number), NOON, None) for number in (0, 2)),
+    *(Ended(ref(number), LATER, "failed", f"why {number}", False) for number in (2, 0)),
+]
+
+
+@example(records=TOLD_LAST, spenders=set())
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=histories(), spenders=st.sets(st.integers(0, 5)))
 def test_it_is_the_same_as_each_for_itself(

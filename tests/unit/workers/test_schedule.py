@@ -96,6 +96,22 @@ def test_a_run_waits_for_its_window_to_open() -> None:
     assert at(table_, friday_evening - HOUR / 2, friday_evening) == datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(("opens", "runs"), [("22:00", (2,)), ("21:30", (2, 3))])
+@pytest.mark.parametrize("at_most", [0, 1])
+def test_what_waited_for_a_window_is_one_run_however_it_is_spread(
+    opens: str, runs: tuple[int, ...], at_most: int
+) -> None:
+    spread = table("0 * * * *", windows=(f"{opens}-06:00",), jitter_s=3000.0, at_most=at_most)
+    for index in range(10):
+        now, last, begun = NOON, NOON - 7 * HOUR, list[datetime]()
+        while (due := spread.due(f"w#{index}", last, last, now)) and due.at < NOON + 18 * HOUR:
+            if due.at <= now:
+                last = due.slot
+                begun.append(now)
+            now = max(now, due.at)
+        assert len([at for at in begun if at < NOON + 12 * HOUR]) in runs
+
+
 def test_the_jitter_is_the_same_for_a_run_and_another_for_every_instance() -> None:
     spread = table("0 * * * *", jitter_s=600.0)
     found = {spread.jitter(f"w#{index}", NOON) for index in range(20)}
