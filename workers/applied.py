@@ -10,7 +10,7 @@ from typing import Any
 
 from nova.fleet.file import Token
 from workers.hosts.base import InstanceId
-from workers.lock import ManagerInfo, ManagerLock, managers, replace_text
+from workers.lock import ManagerInfo, ManagerLock, is_held, managers, replace_text, run_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ def version_of(token: Token) -> int:
 
 def outstanding(run_dir: Path, worker: str, version: int, but: str = "") -> Iterator[str]:
     """Why the living managers (without `but`) may still run something of `worker` that the fleet at `version` does not
-    declare for them. Nothing is said only where each of them has carried that version out.
+    declare for them. Nothing is said only where each of them has carried that version out, and nobody runs it in a
+    terminal.
     """
     for info, alive in managers(run_dir):
         if not alive or info.id == but:
@@ -44,6 +45,8 @@ def outstanding(run_dir: Path, worker: str, version: int, but: str = "") -> Iter
             yield f"the manager with process id {info.pid} has not carried it out"
         else:
             yield from (f"{one} is still there" for one in said.leaving if one.rpartition("#")[0] == worker)
+    if is_held(run_lock(run_dir, worker).path):
+        yield "it is being run in a terminal"
 
 
 def _read(run_dir: Path, info: ManagerInfo) -> Applied | None:

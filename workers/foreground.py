@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nova.clock import Clock
 from nova.errors import LockHeld, NotFound, Refused
 from nova.fleet.documents import Deployment, FleetSnapshot
+from nova.fleet.file import Token
 from nova.fleet.terms import Schedule
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
@@ -23,7 +24,7 @@ from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.instance import Backoff
-from workers.lock import ProcessLock
+from workers.lock import run_lock
 from workers.log_lines import LogLine
 from workers.logfile import WorkerLogs
 from workers.manager import ManagerSettings, services_of
@@ -67,7 +68,9 @@ class ForegroundRun:
         self._wakeup = Wakeup()
         self._stop_asked = 0
         self.id = f"{FOREGROUND}{secrets.token_hex(6)}"
-        self.refused = False  # whether a budget ended it
+        self._version: Token = None
+        self._hangs = False
+        self.refused = False  # whether a budget or a kill ended it
 
     def ask_to_stop(self) -> None:
         """Safe in a signal handler. Asked twice, it does not wait for the run."""
@@ -76,18 +79,21 @@ class ForegroundRun:
 
     def run(self, name: str) -> RunEnded:
         """Returns when it has ended. Raises NotFound, Refused for what was killed, LockHeld while another one runs."""
-        snapshot = self._fleet.snapshot()
-        one = self._fleet.get(name)
-        if one.state == "killed":
-            raise Refused(f"{name} was killed", hint="deploy it again with --revive")
+        self._fleet.get(name)
         recover_foreground(self._ledger, self.id)
-        lock = ProcessLock(self._settings.run_dir / f"run-{name}.lock")
+        lock = run_lock(self._settings.run_dir, name)
         if not lock.acquire():
             raise LockHeld(f"{name} is being run in the foreground already", hint="try again when that has ended")
         try:
-            return self._registered(one, snapshot)
+            # Who kills it looks for the lock after the fleet was changed: one of both sees the other.
+            self._version = self._fleet.token()
+            one = self._fleet.get(name)
+            if one.state == "killed":
+                raise Refused(f"{name} was killed", hint="deploy it again with --revive")
+            return self._registered(one, self._fleet.snapshot())
         finally:
-            lock.release()
+            if not self._hangs:  # else it is over when this process is
+                lock.release()
             self._wakeup.close()
 
     def _registered(self, one: Deployment, snapshot: FleetSnapshot) -> RunEnded:
@@ -128,18 +134,19 @@ class ForegroundRun:
     def _watched(self, host: LocalHost, spec: Spec) -> RunEnded:
         want = {spec.instance: spec}
         ended: RunEnded | None = None
-        version = self._fleet.token()
         try:
             while ended is None and not self._stop_asked:
                 ended = self._facts(host.sync(want, _LEASE_S).facts)
                 if ended is None:
                     self._wakeup.wait(_LOOK_S)
-                if self._fleet.token() != version:
-                    version = self._fleet.token()
+                if self._fleet.token() != self._version:
+                    self._version = self._fleet.token()
                     self._heed(host, spec)
         finally:
             host.stop(self._settings.grace_s, lambda: self._stop_asked > 1)
-        ended = ended or self._facts(host.report().facts)
+            report = host.report()
+            self._hangs = any(seen.run is not None for seen in report.states.values())
+        ended = ended or self._facts(report.facts)
         if ended is None:
             raise NotFound(f"{spec.worker} was stopped before its run began")
         return ended
@@ -148,6 +155,7 @@ class ForegroundRun:
         """A kill is for this run too."""
         one = self._fleet.snapshot().deployments.get(spec.worker)
         if one is None or one.state == "killed":
+            self.refused = True
             host.kill(spec.instance)
 
     def _facts(self, facts: Sequence[object]) -> RunEnded | None:

@@ -124,6 +124,11 @@ def _taken(fd: int, kind: int) -> bool:
     return True
 
 
+def run_lock(run_dir: Path, worker: str) -> ProcessLock:
+    """Held by who runs it in a terminal."""
+    return ProcessLock(run_dir / f"run-{worker}.lock")
+
+
 class ManagerLock:
     """One manager per NOVA_HOME and department filter. The file beside it says who holds it."""
 

@@ -67,6 +67,7 @@ def status_document(nova: Parts) -> dict[str, Any]:
             snapshot.currency,
             managed=any(info.department in ("", one.department) for info in living),
             next_run=partial(_next_run, one, starts, nova.settings.tz, now),
+            finished=_is_finished(nova, one, seen.get(one.name, [])),
         )
         for one in snapshot.deployments.values()
     ]
@@ -138,6 +139,7 @@ def _row(
     *,
     managed: bool,
     next_run: NextRun,
+    finished: bool,
 ) -> dict[str, Any]:
     ended = runs.succeeded + runs.failed + runs.interrupted if runs else 0
     judged = runs.succeeded + runs.failed if runs else 0
@@ -169,8 +171,21 @@ def _row(
         "last_heartbeat": _latest([each.heartbeat_at for each in seen]),
         "last_error": runs.last_error if runs else None,
         "next_run_at": min((one["next_run_at"] for one in instances if one["next_run_at"]), default=None),
+        "finished": finished,
         "instances": instances,
     }
+
+
+def _is_finished(nova: Parts, one: Deployment, seen: Sequence[Observation]) -> bool:
+    """Whether every replica has made its single run."""
+    if not one.schedule.once:
+        return False
+    states = {each.instance: each.state for each in seen}
+    since = one.scheduled_at or one.created_at
+    return all(
+        states[instance] == "stopped" if instance in states else nova.ledger.runs.is_over(instance, since)
+        for instance in (f"{one.name}#{index}" for index in range(1, one.replicas + 1))
+    )
 
 
 def _budget_json(name: str, per: str, limit: Money, usage: Mapping[tuple[str, str], Usage]) -> dict[str, Any]:

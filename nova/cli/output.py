@@ -21,7 +21,7 @@ from nova.clock import iso
 from nova.money import Money
 
 STATE_COLOURS = {
-    **dict.fromkeys(("active", "running", "executed", "approved", "succeeded", "ok", "yes"), "green"),
+    **dict.fromkeys(("active", "running", "executed", "approved", "succeeded", "done", "ok", "yes"), "green"),
     **dict.fromkeys(("paused", "cooling_down", "pending", "deferred", "hung", "backing_off", "warning"), "yellow"),
     **dict.fromkeys(("parked", "killed", "failed", "rejected", "no", "wrong"), "red"),
 }

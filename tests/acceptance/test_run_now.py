@@ -45,6 +45,25 @@ def test_ctrl_c_ends_it_in_order_and_a_second_one_is_not_begun_beside_it(nova: H
     assert nova.worker("slow")["interrupted"] == 1
 
 
+def test_a_kill_is_for_it_too_and_returns_when_it_is_over(nova: Home) -> None:
+    nova.deploy("slow", "echo begun; sleep 60")
+    running = nova.start("workers", "run", "slow")
+    assert running.stdout is not None and running.stdout.readline() == "begun\n"
+    nova.run("workers", "kill", "slow", "--yes")
+    assert nova.worker("slow")["interrupted"] == 1
+    running.communicate(timeout=20)
+    assert running.returncode == 4
+
+
+def test_a_single_run_that_was_made_is_done(nova: Home) -> None:
+    nova.deploy("import", "true", "--once")
+    nova.run("workers", "start")
+    until("its run is over", lambda: nova.worker("import")["finished"])
+    assert "done" in nova.run("workers", "status").stdout
+    nova.run("workers", "stop")
+    assert nova.worker("import")["finished"]
+
+
 def test_one_that_was_killed_leaves_nothing_and_is_put_in_order_by_the_next(nova: Home) -> None:
     nova.deploy("slow", 'echo \'{"nova":"spend","amount":"0.25"}\'; echo $$; exec sleep 60')
     running = nova.start("workers", "run", "slow")

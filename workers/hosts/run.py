@@ -307,7 +307,7 @@ class Run:
         self.thread_id = threading.get_native_id()
         self.thread_began_s = time.thread_time()
         with printing_to(self.write_log):
-            outcome = self._outcome()
+            outcome = self._verdict or self._outcome()  # one that was ended before it had a thread does not begin
             if outcome.crash:
                 self._cell.let_go(at_once=self._verdict is not None)
         self.crash = outcome.crash

@@ -23,6 +23,7 @@ _REFRESH_S = 1.0
 _ERROR_WIDTH = 48
 _LONG = timedelta(minutes=15)
 _WEEK_DAYS = 7
+_DONE = "done"  # of a single run
 _COLUMNS = (
     Column("name"),
     Column("state", state=True),
@@ -44,7 +45,7 @@ def status(
     """Show every deployment: its state, its runs and what it earns.
 
     `running` counts live instances of the replicas declared. The figures are lifetime ones; `-` is unknown, which is
-    not zero.
+    not zero. `done` is a single run (`nova deploy --once`) that was made.
 
     Example:
       nova workers status --watch
@@ -93,11 +94,11 @@ def _show(document: dict[str, Any], zone: ZoneInfo) -> None:
 
 
 def _row(worker: dict[str, Any], currency: str, next_run: str) -> list[str]:
-    rate = worker["success_rate"]
+    rate, state = worker["success_rate"], _state(worker)
     return [
         worker["name"],
-        _state(worker) + (f" ({next_run})" if next_run else ""),
-        f"{worker['running']}/{worker['replicas']}",
+        state + (f" ({next_run})" if next_run else ""),
+        f"{worker['running']}/{worker['replicas']}" if state != _DONE else "0",
         f"{worker['runs']:,}",
         render.percent(rate),
         *_money(worker, currency),
@@ -119,6 +120,8 @@ def _next_run(worker: dict[str, Any], now: str, zone: ZoneInfo) -> str:
 
 
 def _state(worker: dict[str, Any]) -> str:
+    if worker["finished"] and worker["state"] == "active":
+        return _DONE
     reason = worker.get("pause_reason")
     return f"{worker['state']} ({reason})" if worker["state"] == "paused" and reason else str(worker["state"])
 

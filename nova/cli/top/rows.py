@@ -17,13 +17,15 @@ from nova.clock import parse_time
 
 _WEEK = 7
 _SOON_S = 120.0  # what comes sooner is not worth a note
-_URGENT = ("parked", "hung", "cooling_down", "backing_off", "paused", "active", "killed")
+_URGENT = ("parked", "hung", "cooling_down", "backing_off", "paused", "active", "done", "killed")
 _SHORT = {"cooling_down": "cooling", "backing_off": "backoff"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A deployment. `shown` is its state as an operator should see it: `hung` where an active one hangs."""
+    """A deployment. `shown` is its state as an operator should see it: `hung` where an active one hangs,
+    `done` where its single run was made.
+    """
 
     name: str
     department: str
@@ -73,6 +75,8 @@ def _row(worker: Mapping[str, Any], rate: Rate | None, now: datetime, zone: Zone
 def _shown(worker: Mapping[str, Any]) -> str:
     if worker["state"] != "active":
         return str(worker["state"])
+    if worker["finished"]:
+        return "done"
     states = {instance["state"] for instance in worker["instances"]}
     return next((state for state in ("hung", "backing_off") if state in states), "active")
 

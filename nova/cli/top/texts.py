@@ -214,5 +214,5 @@ COLOURS = {
     **dict.fromkeys(("active", "running", "succeeded", "executed", "approved"), GOOD),
     **dict.fromkeys(("paused", "cooling_down", "backing_off", "pending", "deferred", "interrupted"), WARN),
     **dict.fromkeys(("parked", "hung", "failed", "rejected"), BAD),
-    **dict.fromkeys(("waiting", "killed", "stopped", "expired", "superseded"), DIM),
+    **dict.fromkeys(("waiting", "done", "killed", "stopped", "expired", "superseded"), DIM),
 }

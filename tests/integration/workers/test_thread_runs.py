@@ -247,6 +247,24 @@ def test_late_money_that_is_gone_already_is_booked_all_the_same(rig: Rig, agent:
     until(lambda: booked(rig.ledger, "w", "cost") == usd("3.00"))
 
 
+def test_a_run_that_is_killed_before_it_has_a_thread_does_not_begin(
+    rig: Rig, agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, held = threading.Event(), list[Callable[[], object]]()
+    agent(lambda ctx: began.set())
+    give = rig.host._pool.submit
+    monkeypatch.setattr(rig.host._pool, "submit", held.append)
+    rig.sync(rig.spec())
+    until(lambda: held, "it waits for a thread")
+    rig.host.kill("w#1")
+    rig.sync()
+    until(lambda: len(held) > 1, "its end waits too")
+    for job in held[:1]:
+        give(job)
+    assert rig.ended("w").status == "interrupted" and not began.is_set()
+    until(lambda: rig.states() == {})
+
+
 def test_a_killed_thread_is_recorded_at_once_and_reported_until_it_is_gone(rig: Rig, agent: Any) -> None:
     go = threading.Event()
     agent(lambda ctx: go.wait(30) and None)

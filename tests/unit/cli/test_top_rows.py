@@ -25,7 +25,7 @@ def worker(name: str, **more: Any) -> dict[str, Any]:
         "pause_reason": None, "state_until": None, "replicas": 1, "running": 1, "runs": 0, "succeeded": 0, "failed": 0,
         "interrupted": 0, "crashes": 0, "restarts": 0, "success_rate": 100.0, "revenue": "0.00", "cost": "0.00",
         "profit": "0.00", "roi_percent": None, "cpu_percent": 1.5, "memory_mb": None, "threads": 1,
-        "last_error": None, "instances": [instance], **more,
+        "last_error": None, "finished": False, "instances": [instance], **more,
     }  # fmt: skip
 
 

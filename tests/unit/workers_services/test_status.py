@@ -176,3 +176,14 @@ def test_a_single_run_that_was_made_is_stopped_and_does_not_count_as_running(nov
     manager().sees("import", "stopped")
     found = row(nova, "import")
     assert found["running"] == 0 and [one["state"] for one in found["instances"]] == ["stopped"]
+    assert found["finished"]
+
+
+def test_a_single_run_is_finished_when_each_replica_has_made_it(nova: Nova) -> None:
+    deploy(nova, "import", schedule=Schedule(once=True), replicas=2)
+    for index in (1, 2):
+        assert not row(nova, "import")["finished"]
+        run = RunRef(f"r{index}", "import", f"import#{index}", "sales", "m")
+        nova.ledger.runs.started(run, nova.clock.now())
+        nova.ledger.runs.ended(run, nova.clock.now(), "succeeded")
+    assert row(nova, "import")["finished"]
