@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
@@ -38,11 +38,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """Why the breaker opens, in words and in figures."""
+    """Why the breaker opens, in words and in figures. For `rest_s` a probe would break the same rule."""
 
     rule: str
     reason: str
     evidence: Mapping[str, Any]
+    rest_s: float = 0.0
 
 
 class Cost(NamedTuple):
@@ -55,12 +56,15 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What one more may cost: `velocity` times the `normal`, and more after a pause (`caught_up` usual gaps)."""
+    """What one more may cost: `velocity` times the `normal`; more after a pause (`caught_up` usual gaps), and more
+    while it earns more (`busier`).
+    """
 
     limit: int
     normal: int
     samples: int
     caught_up: float
+    busier: float = 1.0
 
 
 def judge(runs: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:
@@ -76,15 +80,27 @@ def ceiling(costs: Sequence[Cost], velocity: float, least: int, at_s: float, of:
     """None while there is too little to say what is normal. `costs` are in the order of time, and none is zero."""
     if not velocity or len(costs) < least:
         return None
-    normal = median([cost.micros for cost in costs])
+    normal = normal_of(cost.micros for cost in costs)
     caught_up = _caught_up(costs, at_s, of)
     limit = normal * round(velocity * caught_up * 1000) // 1000
     return Ceiling(max(limit, FLOOR), normal, len(costs), caught_up)
 
 
-def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str) -> Trip:
+def raised(most: Ceiling, earned: Sequence[int], lately: int) -> Ceiling:
+    """Who earns more than in its other hours, as on the day of a sale, may spend more in the same proportion.
+
+    `earned` in hours that brought anything, oldest first, and `lately` in one.
+    """
+    if len(earned) < LEAST_HOURS or lately <= (usual := normal_of(earned)):
+        return most
+    busier = min(lately / usual, MOST_CAUGHT_UP)
+    return replace(most, limit=most.limit * round(busier * 1000) // 1000, busier=busier)
+
+
+def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str, rest_s: float = 0.0) -> Trip:
     """`what` is a run or an hour that costs `spent`."""
     later = f", and it is {most.caught_up:.1f} times its usual gap since the last one" if most.caught_up > 1 else ""
+    later += f", and it earns {most.busier:.1f} times what it normally does" if most.busier > 1 else ""
     normal = f"{velocity:g} times the {_shown(most.normal, currency)} of its last {most.samples} {what}s{later}"
     reason = f"one {what} costs {_shown(spent, currency)}, more than {normal}"
     figures = {"spent": spent, "normal": most.normal, "limit": most.limit}
@@ -98,15 +114,16 @@ def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str) -
             "samples": most.samples,
             "velocity": velocity,
             "caught_up": round(most.caught_up, 2),
+            "busier": round(most.busier, 2),
         },
+        rest_s,
     )
 
 
-def median(values: Iterable[int]) -> int:
-    """Between the two in the middle, rounded down."""
+def normal_of(values: Iterable[int]) -> int:
+    """What nine in ten keep to, and of a few all but the highest: what varies by itself is not abnormal."""
     ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) // 2
+    return ordered[9 * (len(ordered) - 1) // 10]
 
 
 def _no_progress(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:

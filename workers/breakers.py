@@ -81,6 +81,8 @@ class Breakers:
         if fact.probe is not None:
             return self._probed(one, fact)
         window = self._window(one)
+        if fact.started_at < window.since <= fact.ended_at:
+            return False  # it began before the fresh start
         if fact.status != "interrupted" and (not window.runs or window.runs[-1].run != fact.run):
             self._take(window, fact)
         if fact.status != "failed" or one.state not in ("active", "cooling_down"):
@@ -161,6 +163,7 @@ class Breakers:
 
     def _open(self, one: Deployment, trip: Trip, trips: int, step: str) -> bool:
         wait = one.health.wait(trips)
+        wait = None if wait is None else max(wait, timedelta(seconds=trip.rest_s))
         until = None if wait is None else self._clock.now() + wait
         breaker = Breaker(trip.rule, trips)
         after = self._fleet.trip(one.name, breaker, until, expected_revision=one.revision)

@@ -13,6 +13,7 @@ from nova.ledger.instances import Observation
 from nova.ledger.limits import Limit
 from nova.ledger.run_records import RunSums
 from nova.money import Money
+from workers.breaker import SPEND_VELOCITY
 from workers.breakers import OPENED, REOPENED
 from workers.hosts.environment import NO_VALUE
 from workers.lock import ManagerInfo, managers
@@ -119,7 +120,13 @@ def _of_breaker(nova: Parts, one: Deployment, seen: list[Observation], now: date
     since, follows = _to_the_second(one.state_since), _next_probe(one, seen, now)
     said = f"its breaker has been open since {since}: {why}{after}; {follows}"
     advice = f"see `nova workers logs {one.name}`; to let it run at once: `nova workers resume {one.name}`"
+    if breaker.rule == SPEND_VELOCITY:
+        advice += f"; where it may cost so much, deploy it again with --health velocity={_roomier(one.health.velocity)}"
     yield _problem(one.name, said, advice)
+
+
+def _roomier(velocity: float) -> str:
+    return f"{max(10.0, 3 * velocity):g}"
 
 
 def _to_the_second(at: datetime) -> str:
@@ -128,7 +135,8 @@ def _to_the_second(at: datetime) -> str:
 
 def _next_probe(one: Deployment, seen: list[Observation], now: datetime) -> str:
     if one.breaker is not None and one.breaker.probing:
-        return "one run probes now"
+        under_way = any(each.run_started_at is not None for each in seen)
+        return "one run probes now" if under_way else "one run probes when it is next due"
     if one.state_until is None:
         return "it waits for a person"
     if one.state_until > now:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nova.clock import HOUR_US, Clock, from_us, to_us
 from nova.errors import NovaError
-from workers.breaker import LEAST_HOURS, LEAST_RUNS, Ceiling, Cost, Trip, ceiling, over
+from workers.breaker import LEAST_HOURS, LEAST_RUNS, Ceiling, Cost, Trip, ceiling, over, raised
 
 if TYPE_CHECKING:
     from nova.fleet.documents import Deployment, FleetSnapshot
@@ -83,7 +82,9 @@ class Meter:
             self._ceiling = self._normals.of_a_run(one, self._instance, self._started_at)
             self._known = True
         if self._ceiling is not None and total > self._ceiling.limit:
-            return over(total, self._ceiling, "run", one.health.velocity, self._normals.currency)
+            most = self._normals.raised(one, self._ceiling)
+            if total > most.limit:
+                return over(total, most, "run", one.health.velocity, self._normals.currency)
         return self._normals.hour(one, more)
 
 
@@ -147,14 +148,28 @@ class Normals:
         with book.lock:
             spent = book.hours.get(now, 0) + more
             if book.most_an_hour[:2] != (now, one.health.velocity):
-                book.most_an_hour = (now, one.health.velocity, _most_an_hour(book.hours, one.health.velocity, now))
+                book.most_an_hour = (now, one.health.velocity, _most_an_hour(book, one.health.velocity, now))
             most = book.most_an_hour[2]
-        if most is None or spent <= most.limit:
+        if most is None or spent <= most.limit or spent <= (most := self.raised(one, most)).limit:
             return None
-        return over(spent, most, "hour", one.health.velocity, self.currency)
+        return over(spent, most, "hour", one.health.velocity, self.currency, self._left_of_hour_s())
+
+    def raised(self, one: Deployment, most: Ceiling) -> Ceiling:
+        """By what it has earned in this hour or in the one before. Asked only of what would trip."""
+        now = self._hour()
+        until = from_us(now * HOUR_US)
+        earned = self._ledger.conduct.earnings_of_hours(one.name, until - _LOOK_BACK, until)
+        lately = max(earned.pop(hour, 0) for hour in (now, now - 1))
+        return raised(most, [micros for _, micros in sorted(earned.items()) if micros > 0][-_HOURS:], lately)
 
     def _hour(self) -> int:
-        return (self._began_us + round(self._clock.monotonic() * 1e6)) // HOUR_US
+        return self._now_us() // HOUR_US
+
+    def _left_of_hour_s(self) -> float:
+        return (HOUR_US - self._now_us() % HOUR_US) / 1e6
+
+    def _now_us(self) -> int:
+        return self._began_us + round(self._clock.monotonic() * 1e6)
 
     def _book(self, one: Deployment) -> _Book:
         since = normal_since(one)
@@ -167,16 +182,18 @@ class Normals:
         return book
 
     def _read(self, one: Deployment, since: datetime) -> _Book:
-        """Of hours the one that the change fell into is left out, as it has something of both."""
         conduct, now = self._ledger.conduct, from_us(self._hour() * HOUR_US)
         runs = [Cost(at.timestamp(), micros, of) for of, at, micros in conduct.costs_of_runs(one.name, since, _RUNS)]
         hours = conduct.costs_of_hours(one.name, max(since, now - _LOOK_BACK), now)
-        hours.pop(to_us(since) // HOUR_US, None)
         return _Book(since, deque(runs, maxlen=_RUNS), hours)
 
 
-def _most_an_hour(hours: Mapping[int, int], velocity: float, now: int) -> Ceiling | None:
-    past = sorted((hour, micros) for hour, micros in hours.items() if hour < now and micros > 0)
+def _most_an_hour(book: _Book, velocity: float, now: int) -> Ceiling | None:
+    """Without the hour that the change fell into, as it has something of both."""
+    changed = to_us(book.since) // HOUR_US
+    past = sorted(
+        (hour, micros) for hour, micros in book.hours.items() if hour < now and hour != changed and micros > 0
+    )
     costs = [Cost(hour * _HOUR_S, micros) for hour, micros in past[-_HOURS:]]
     return ceiling(costs, velocity, LEAST_HOURS, now * _HOUR_S)
 

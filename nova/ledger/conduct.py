@@ -64,14 +64,20 @@ class Conduct:
 
     def costs_of_hours(self, worker: str, since: datetime, until: datetime) -> dict[int, int]:
         """Millionths that its own runs spent, by hour since 1970, in the hours that [since, until] touches."""
+        return self._hours(worker, since, until, rollups.c.side == "cost", rollups.c.source == f"worker:{worker}")
+
+    def earnings_of_hours(self, worker: str, since: datetime, until: datetime) -> dict[int, int]:
+        """Millionths that it earned, whoever told of it, less what was paid back."""
+        return self._hours(worker, since, until, rollups.c.side == "revenue")
+
+    def _hours(self, worker: str, since: datetime, until: datetime, *which: ColumnElement[bool]) -> dict[int, int]:
         query = (
             select(rollups.c.hour, func.sum(rollups.c.micros))
             .where(
                 rollups.c.worker == worker,
                 rollups.c.hour.between(to_us(since) // HOUR_US, to_us(until) // HOUR_US),
-                rollups.c.source == f"worker:{worker}",
-                rollups.c.side == "cost",
                 rollups.c.unit == "",
+                *which,
             )
             .group_by(rollups.c.hour)
         )

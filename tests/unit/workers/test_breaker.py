@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +20,9 @@ from workers.breaker import (
     Done,
     ceiling,
     judge,
-    median,
+    normal_of,
     over,
+    raised,
 )
 
 NOON = datetime(2026, 4, 10, 12, tzinfo=UTC)
@@ -105,7 +107,7 @@ def test_a_ceiling_is_never_below_its_rule_nor_above_what_a_pause_allows(
     known: list[int], velocity: float, later_s: float
 ) -> None:
     most = ceiling(costs(*known), velocity, LEAST_RUNS, (len(known) - 1) * 60.0 + later_s, "w#1")
-    assert most is not None and most.normal == median(known)
+    assert most is not None and most.normal == normal_of(known)
     assert 1.0 <= most.caught_up <= MOST_CAUGHT_UP
     assert most.limit >= max(FLOOR, int(most.normal * (velocity - 0.001)))
     assert most.limit <= max(FLOOR, most.normal * (velocity + 0.001) * MOST_CAUGHT_UP + 1)
@@ -136,6 +138,31 @@ def test_tiny_amounts_trip_nothing() -> None:
 def test_after_a_pause_what_was_missed_may_be_made_up_for(at_s: float, of: str, factor: float) -> None:
     most = ceiling(costs(*[MICROS] * 20), 3.0, LEAST_RUNS, at_s, of)
     assert most is not None and most.limit == 3 * MICROS * factor
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.5])
+def test_costs_that_vary_as_those_of_language_models_do_hardly_ever_trip(spread: float) -> None:
+    dice, known, tripped = random.Random(7), [MICROS] * LEAST_RUNS, 0
+    for _ in range(5_000):
+        cost = round(MICROS * dice.lognormvariate(0, spread))
+        most = ceiling(costs(*known[-50:]), 3.0, LEAST_RUNS, min(len(known), 50) * 60.0, "w#1")
+        assert most is not None
+        tripped += cost > most.limit
+        known += [cost] if cost <= most.limit else []
+    assert tripped <= 5
+
+
+@given(st.lists(amounts, max_size=24), st.integers(0, 10**11))
+def test_a_sale_day_raises_a_ceiling_as_far_as_more_is_earned(earned: list[int], lately: int) -> None:
+    most = ceiling(costs(*[MICROS] * 20), 3.0, LEAST_RUNS, 1200.0, "w#1")
+    assert most is not None
+    found = raised(most, earned, lately)
+    assert 1.0 <= found.busier <= MOST_CAUGHT_UP and found.limit >= most.limit
+    assert (found == most) == (len(earned) < 5 or lately <= normal_of(earned))
+
+
+def test_of_few_the_highest_alone_is_not_normal() -> None:
+    assert [normal_of(range(1, n + 1)) for n in (1, 2, 5, 10, 20, 50)] == [1, 1, 4, 9, 18, 45]
 
 
 def test_replicas_that_run_at_the_same_moment_make_no_pause_of_their_rhythm() -> None:

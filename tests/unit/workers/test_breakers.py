@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,28 @@ class Bench:
 @pytest.fixture
 def bench(home: Path, ledger: Ledger, clock: ManualClock) -> Bench:
     return Bench(home, ledger, clock)
+
+
+def test_runs_that_began_before_a_person_let_it_run_again_do_not_count(bench: Bench) -> None:
+    under_way = [bench.fact("failed", told=False, replica=replica) for replica in range(1, 13)]
+    bench.runs(5)
+    assert bench.trips == 1
+    bench.clock.advance(1)
+    bench.fleet.resume("w", override=True)
+    for fact in under_way:
+        bench.tell(replace(fact, ended_at=bench.clock.now()))
+    assert bench.trips is None
+    bench.clock.set(bench.clock.now() - timedelta(days=1))
+    bench.runs(5)
+    assert bench.trips == 1, "a clock that was set back hides nothing"
+
+
+def test_a_probe_waits_as_long_as_the_rule_would_be_broken_all_the_same(bench: Bench) -> None:
+    bench.tell(Overspent("w", "w#1", "r0", replace(COSTLY, rest_s=1800.0), None))
+    bench.clock.advance(1790)
+    assert bench.trips == 1 and not bench.turn()
+    bench.clock.advance(10)
+    assert bench.turn() and bench.rules()[-1] == "breaker_probe"
 
 
 def test_a_streak_opens_it_once_and_each_step_is_recorded_and_alerts(bench: Bench) -> None:

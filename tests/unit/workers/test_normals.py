@@ -13,6 +13,7 @@ from nova.errors import Unreachable
 from nova.fleet.documents import Declaration
 from nova.fleet.fleet import Fleet
 from nova.fleet.terms import HealthRules
+from nova.ledger.entries import Entry
 from nova.ledger.ledger import Ledger
 from nova.ledger.limits import RunRef
 from nova.money import MICROS, Money
@@ -169,6 +170,30 @@ def test_after_a_pause_an_hour_may_cost_what_was_missed(bench: Bench, clock: Man
     busy_hours(bench, 7)
     clock.advance(6 * 3600)
     assert all(bench.run(DIME, every_s=1.0) is None for _ in range(60))
+
+
+def test_on_the_day_of_a_sale_it_may_spend_more_as_it_earns_more(bench: Bench) -> None:
+    def order() -> Trip | None:
+        trip = bench.run(DIME, every_s=60.0)
+        earned = Entry(f"o{bench.number}", "worker:w", "revenue", Money(MICROS, "USD"), bench.clock.now(), "w")
+        bench.ledger.entries.record([earned])
+        return trip
+
+    for _ in range(7):
+        assert [order() for _ in range(4)] == [None] * 4
+        bench.clock.advance(3600 - 4 * 60)
+    assert [order() for _ in range(50)] == [None] * 50
+    idle = [bench.run(DIME, every_s=1.0) for _ in range(130)]
+    assert idle[60] is None and idle[-1] is not None and "times what it normally does" in idle[-1].reason
+
+
+def test_an_hour_that_cost_too_much_rests_until_it_is_over(bench: Bench, clock: ManualClock) -> None:
+    busy_hours(bench, 7)
+    trips = [trip for _ in range(40) if (trip := bench.run(DIME, every_s=10.0)) is not None]
+    left_s = 3600 - (clock.now() - clock.now().replace(minute=0, second=0)).total_seconds()
+    assert trips[-1].rest_s == pytest.approx(left_s)
+    clock.advance(trips[-1].rest_s)
+    assert bench.meter().took(DIME) is None
 
 
 def test_what_cannot_be_read_stops_no_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

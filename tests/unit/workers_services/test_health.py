@@ -199,14 +199,23 @@ def test_an_open_breaker_is_explained(minutes: int | None, follows: str, nova: N
     assert told == [f"{opened}: no progress: 20 runs in a row; its probe failed: boom; {follows}"]
 
 
-def test_a_probe_that_is_under_way_is_told(nova: Nova, manager: Any) -> None:
+def test_a_probe_is_told_that_waits_for_its_time_and_that_is_under_way(nova: Nova, manager: Any) -> None:
     deploy(nova)
-    manager()
+    living = manager()
     nova.fleet.trip("mail", Breaker("error_rate"), nova.clock.now())
     nova.fleet.probe("mail")
-    assert said(nova) == [
-        ("mail", "its breaker has been open since 2026-03-01T12:00:00Z: error rate; one run probes now")
-    ]
+    opened = "its breaker has been open since 2026-03-01T12:00:00Z: error rate"
+    assert said(nova) == [("mail", f"{opened}; one run probes when it is next due")]
+    living.sees("mail", "running")
+    assert said(nova) == [("mail", f"{opened}; one run probes now")]
+
+
+def test_who_spends_too_fast_is_told_how_to_allow_it(nova: Nova, manager: Any) -> None:
+    deploy(nova)
+    manager()
+    nova.fleet.trip("mail", Breaker("spend_velocity"), None)
+    (problem,) = health.health_document(nova)["problems"]
+    assert str(problem["advice"]).endswith("where it may cost so much, deploy it again with --health velocity=10")
 
 
 def test_a_secret_without_a_value_is_told_until_a_run_finds_it(nova: Nova, manager: Any) -> None:
