@@ -77,11 +77,12 @@ class Money:
             raise UsageProblem(f"money cannot be a {type(amount).__name__}", hint="pass a Decimal or a string")
         if isinstance(amount, Decimal) and not amount.is_finite():
             raise UsageProblem(f"not an amount of money: {amount}")
-        scaled = _WIDE.multiply(Decimal(amount), Decimal(MICROS))
-        if scaled != scaled.to_integral_value():
-            raise UsageProblem(f"{amount} has more than six decimals")
-        if abs(scaled) > MAX_MICROS:
+        exact = Decimal(amount)
+        if exact.copy_abs() > MAX_MICROS // MICROS:
             raise UsageProblem(f"the amount {amount} is larger than nova keeps (100 billion)")
+        scaled = _WIDE.multiply(exact, Decimal(MICROS))
+        if scaled != scaled.to_integral_value() or (exact and not scaled):
+            raise UsageProblem(f"{amount} has more than six decimals")
         return cls(int(scaled), currency)
 
     @classmethod

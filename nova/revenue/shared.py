@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _DAY = timedelta(days=1)
 _NOBODY = "-"
 _SOURCE = "shared:"
-_LAST = "SELECT max(id) FROM entries WHERE source = ? AND id >= ? AND id < ?"
+_MODEL = "shared"  # by which its own entries are told from what a person recorded under the source
+_LAST = f"SELECT max(id) FROM entries WHERE source = ? AND id >= ? AND id < ? AND model = '{_MODEL}'"
 _BOOKED = "SELECT 1 FROM entries WHERE source = ? AND id >= ? AND id < ? LIMIT 1"
 
 
@@ -54,13 +55,14 @@ def share(
     """Declares a bill, such as `49/month`, from today on where no day is given. What is booked of it already stays.
 
     Without a name it is called after those who share it. The same again changes nothing; another bill under a name
-    that was given takes its place from the next unbooked day on. Raises UsageProblem.
+    that was given takes its place from today on: the days before are booked first. Raises UsageProblem.
     """
     amount, per = parse_bill(bill, nova.ledger.store.currency)
     among = among.replace(" ", "")
     called = name_after(among) if name is None else name
     known = next((one for one in nova.fleet.snapshot().shared if one.name == called), None)
-    first = parse_day(since) if since else known.since if known else _today(nova)
+    goes_on = known is not None and (known.until is None or known.until > _today(nova))
+    first = parse_day(since) if since else known.since if known and goes_on else _today(nova)
     last = parse_day(until) if until else None
     asked = SharedCost(called, amount, per, among, basis, first, last).checked()
     if name is None and known is not None and asked != known:
@@ -68,6 +70,8 @@ def share(
             f"{known.bill} is shared under the name {called} already",
             hint="give this bill a --name, or repeat that one",
         )
+    if known is not None and asked != known:
+        book_due(nova)
     if nova.fleet.share(asked):
         nova.ledger.audit.append(by, "cost_shared", called, asked.to_document())
     book_due(nova)
@@ -89,7 +93,7 @@ def shared(nova: Parts) -> dict[str, Any]:
 
 def _row(nova: Parts, one: SharedCost) -> dict[str, Any]:
     with nova.ledger.read() as conn:
-        booked = _last_booked(conn, one)
+        booked = _last_booked(conn, one, _today(nova))
     fleet = nova.fleet.snapshot().deployments.values()
     members = [each.name for each in fleet if one.concerns(each) and each.state != "killed"]
     given = {**one.to_document(), "amount": str(one.amount), "currency": one.amount.currency}
@@ -108,10 +112,10 @@ def book_due(nova: Parts) -> int:
 
 
 def _due(nova: Parts, one: SharedCost) -> Iterator[date]:
-    with nova.ledger.read() as conn:
-        booked = _last_booked(conn, one)
-    day = one.since if booked is None else max(one.since, booked + _DAY)
     today = _today(nova)
+    with nova.ledger.read() as conn:
+        booked = _last_booked(conn, one, today)
+    day = one.since if booked is None else max(one.since, booked + _DAY)
     end = today if one.until is None else min(today, one.until)
     while day < end:
         yield day
@@ -166,7 +170,7 @@ def _entries(one: SharedCost, day: date, end: datetime, weights: dict[str, int])
         kind="cost",
         amount=amount,
         at=end - timedelta(seconds=1),
-        model="shared",
+        model=_MODEL,
         evidence=f"its share of {one.bill} among {one.among} by {one.by}",
     )
     for worker, part in shares_among(amount, weights).items():
@@ -174,9 +178,10 @@ def _entries(one: SharedCost, day: date, end: datetime, weights: dict[str, int])
             yield replace(common, id=f"{one.name}:{day.isoformat()}:{worker or _NOBODY}", worker=worker, amount=part)
 
 
-def _last_booked(conn: Connection, one: SharedCost) -> date | None:
+def _last_booked(conn: Connection, one: SharedCost, before: date) -> date | None:
     """The ids of a bill sort by day."""
-    found: Any = conn.exec_driver_sql(_LAST, (_SOURCE + one.name, f"{one.name}:", f"{one.name};")).scalar()
+    span = (f"{one.name}:", f"{one.name}:{before.isoformat()}")
+    found: Any = conn.exec_driver_sql(_LAST, (_SOURCE + one.name, *span)).scalar()
     return None if found is None else date.fromisoformat(found[len(one.name) + 1 :][:10])
 
 

@@ -103,7 +103,20 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "amount", [1.5, True, None, Decimal("NaN"), Decimal("Infinity"), Decimal("0.0000001"), Decimal("1e30")]
+    "amount",
+    [
+        1.5,
+        True,
+        None,
+        Decimal("NaN"),
+        Decimal("Infinity"),
+        Decimal("0.0000001"),
+        Decimal("1e30"),
+        Decimal("1e9999999"),
+        Decimal("-1e9999999"),
+        Decimal("1e-9999999"),
+        Decimal("100000000000.000001"),
+    ],
 )
 def test_an_author_cannot_pass_what_is_not_exact(amount: object) -> None:
     with pytest.raises(UsageProblem):

@@ -12,6 +12,7 @@ from nova.errors import NovaError
 from nova.ledger import budgets
 from nova.ledger.limits import Booked, LimitReached
 from nova.money import Money
+from workers import instance
 from workers.gate import LateRun
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 15.0  # how often runs that cost by the hour are looked at
 _SPAN_S = 60.0  # that is asked for at once
 _PARTS = 4
-_AHEAD_S = 30.0  # so long before it is needed: what a run that is refused it still has, while it is being ended
+_AHEAD_S = 30.0  # so long before it is needed: what a run has at least, so that it is looked at and ended within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Imputing:
         self._lock = threading.Lock()
         self._began_s: float | None = None
         self._covered_s = 0.0  # until then it is reserved, or booked
+        self._longest_s = run.spec.timeout_s + 2 * instance.GRACE_S  # until a command that does not end is killed
         self._refused = False
         self._spans: list[_Span] = []
 
@@ -124,12 +126,17 @@ class Imputing:
             self._cover_more()
 
     def _cover_more(self) -> None:
-        """Where a budget leaves no room for a whole span, for a part of it."""
-        whole_s = min(_SPAN_S, self._run.spec.timeout_s)
+        """Where a budget leaves no room for a whole span, for a part of it; never for more than the run can take."""
+        whole_s = min(_SPAN_S, self._longest_s - self._covered_s)
+        part_s = min(whole_s, _AHEAD_S if self._began_s is None else _SPAN_S / _PARTS)
+        if whole_s <= 0:
+            return
         try:
             self._cover(whole_s)
         except LimitReached:
-            self._cover(whole_s / _PARTS)
+            if part_s == whole_s:
+                raise
+            self._cover(part_s)
 
     def _cover(self, seconds: float) -> None:
         run, until_s = self._run, self._covered_s + seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from nova.errors import NovaError
@@ -54,7 +54,7 @@ def parse(line: bytes, currency: str) -> Message | None:
         raise MalformedMessage("a nova message is longer than a megabyte")
     try:
         body = json.loads(line, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, InvalidOperation):
         if line.split(b":", 1)[0].replace(b" ", b"") == b'{"nova"':
             raise MalformedMessage(f"not valid JSON: {_shown(line)}") from None
         return None

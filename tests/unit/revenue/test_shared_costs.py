@@ -159,18 +159,18 @@ def test_days_before_are_booked_back_to_the_one_it_begins_on(nova: Nova, clock: 
     assert borne(nova) == {None: "2.91"}  # October has 31 days
 
 
-def test_the_same_again_changes_nothing_and_another_bill_counts_from_the_next_day_on(
-    nova: Nova, clock: ManualClock
-) -> None:
+def test_the_same_again_changes_nothing_and_another_bill_counts_from_today_on(nova: Nova, clock: ManualClock) -> None:
     deploy(nova, "a")
     first = declared(nova, name="github")
     clock.advance(DAY)
     again = declared(nova, name="github")
     assert (again["since"], again["booked_through"]) == (first["since"], "2026-11-01")
-    declared(nova, "60/month", name="github")
+    clock.advance(DAY)
+    declared(nova, "60/month", name="github")  # the day before had not been booked yet
+    assert borne(nova) == {"a": "2.00"}
     clock.advance(DAY)
     book_due(nova)
-    assert borne(nova) == {"a": "3.00"}
+    assert borne(nova) == {"a": "4.00"}
     assert [row.action for row in nova.ledger.audit.log()] == ["cost_shared", "cost_shared"]
 
 
@@ -180,6 +180,26 @@ def test_a_bill_without_a_name_does_not_take_the_place_of_another(nova: Nova) ->
         declared(nova, "5/month")
     declared(nova, "5/month", name="phone")
     assert [one["name"] for one in shared(nova)["shared"]] == ["department-sales", "phone"]
+
+
+def test_a_bill_that_had_ended_begins_anew_today(nova: Nova, clock: ManualClock) -> None:
+    deploy(nova, "a")
+    declared(nova, name="github", until="2026-11-02")
+    clock.advance(20 * DAY)
+    assert declared(nova, name="github")["since"] == "2026-11-21"
+    clock.advance(DAY)
+    book_due(nova)
+    assert borne(nova) == {"a": "2.00"}
+
+
+def test_what_a_person_records_under_its_source_is_none_of_its_days(nova: Nova, clock: ManualClock) -> None:
+    deploy(nova, "a")
+    declared(nova, name="github")
+    for id in ("github:the first", "github:2199-01-01:a", "github:2026-11-02:a"):
+        nova.ledger.entries.record([Entry(id, "shared:github", "cost", Money.parse("7", "USD"), clock.now(), "b")])
+    clock.advance(3 * DAY)
+    assert book_due(nova) == 2  # where it has taken the id of a day, that is left to the person
+    assert borne(nova) == {"a": "2.00", "b": "21.00"}
 
 
 def test_a_bill_that_is_shared_no_longer_keeps_its_days(nova: Nova, clock: ManualClock) -> None:

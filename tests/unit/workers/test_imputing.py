@@ -141,7 +141,32 @@ def test_what_was_reserved_ahead_comes_back(begin: Callable[..., Run], ledger: L
     run.end(Outcome("succeeded"))
     assert total(ledger) == ("0.10", "0.00")
     begin("60/hour", timeout_s=6.0)
-    assert total(ledger) == ("0.10", "0.10")  # a short run asks for no more than it may take
+    assert total(ledger) == ("0.10", "0.266667")  # a short run asks for no more than it may take, with its end
+
+
+def test_what_is_reserved_lasts_until_a_run_that_is_refused_more_has_ended(
+    begin: Callable[..., Run], ledger: Ledger, clock: ManualClock, facts: list[Fact]
+) -> None:
+    with pytest.raises(BudgetExceeded):
+        begin("60/hour", "0.49")  # it would be looked at only when this is used up
+    facts.clear()
+    run = begin("60/hour", "0.50")
+    pass_time(run, clock, 15)
+    assert run.overdrawn
+    clock.advance(10)  # until it is dead
+    run.end(Outcome("interrupted"))
+    assert hits(facts) == ["refused"] and total(ledger) == ("0.416667", "0.00")
+
+
+def test_a_run_is_refused_no_time_that_it_cannot_take(
+    begin: Callable[..., Run], ledger: Ledger, clock: ManualClock, facts: list[Fact]
+) -> None:
+    run = begin("60/hour", "0.50", timeout_s=20.0)
+    pass_time(run, clock, 15)
+    assert not run.stopping.is_set() and total(ledger) == ("0.00", "0.50")
+    clock.advance(14)
+    run.end(Outcome("failed"))
+    assert hits(facts) == [] and total(ledger) == ("0.483333", "0.00")
 
 
 def test_time_that_nobody_looked_is_booked_when_somebody_does(

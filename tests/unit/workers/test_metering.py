@@ -67,6 +67,9 @@ def test_other_output_is_no_message(line: bytes) -> None:
         (b'{"nova":"steal","amount":"1"}', "unknown message"),
         (b'{"nova":7}', "unknown message"),
         (b'{"nova":"spend","amount":"1"', "not valid JSON"),
+        (b'{"nova":"spend","amount":1e9999999}', "larger than nova keeps"),
+        (b'{"nova":"spend","amount":1e-9999999}', "six decimals"),
+        (b'{"nova":"spend","amount":1e9999999999999999999}', "not valid JSON"),
     ],
 )
 def test_a_malformed_message_says_what_is_wrong(line: bytes, words: str) -> None:
