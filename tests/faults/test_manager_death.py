@@ -17,7 +17,7 @@ from nova.ledger.schema import entries, runs
 
 from .rig import Rig, marked, until
 
-MOMENTS = 14  # the soak has more of them
+MOMENTS = 10  # the soak has more of them
 BUDGETS = {"py": "5.00", "sh": "5.00", "tight": "0.02"}
 
 # Earns under ids that it counts itself, so that a repetition after a crash meets the same id again.

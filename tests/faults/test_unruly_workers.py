@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import psutil
+
+from nova.ledger.run_records import RunRecord
 
 from .rig import Rig, lives, reaped, until, usd
 
 MEGABYTE = 1_000_000
+
+
+def told(rig: Rig, name: str, count: int = 1) -> tuple[str, list[int]]:
+    """The first run that has told so many of its processes, and those."""
+
+    def first() -> tuple[str, list[int]] | None:
+        by_run: dict[str, list[int]] = {}
+        for line in rig.lines(name):
+            run, pid = line.split()
+            by_run.setdefault(run, []).append(int(pid))
+        return next((one for one in by_run.items() if len(one[1]) >= count), None)
+
+    found: tuple[str, list[int]] = until(first, f"{name} runs")
+    return found
+
+
+def end_of(rig: Rig, name: str, run_id: str) -> RunRecord:
+    found: RunRecord = until(lambda: next((run for run in rig.runs(name) if run.id == run_id), None), f"{name} ended")
+    return found
 
 
 def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -> None:
@@ -25,11 +47,9 @@ def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -
     rig.bystander()
     manager = rig.start()
     for name in ("deaf", "stubborn"):
-        until(lambda name=name: len(rig.lines(name)) >= 2, "it runs")
-        started = rig.lines(name)[0].split()[0]
-        until(lambda name=name, started=started: started in [run.id for run in rig.runs(name)], "its end is reported")
-        assert not any(lives(int(line.split()[1])) for line in rig.lines(name) if line.startswith(started))
-        (run,) = [run for run in rig.runs(name) if run.id == started]
+        run_id, pids = told(rig, name, 2)
+        run = end_of(rig, name, run_id)
+        assert not any(map(lives, pids))
         assert (run.status, run.crash) == ("failed", True)
         assert "timed out after 0.5 s" in (run.error or "")
     rig.still_works()
@@ -38,34 +58,51 @@ def test_a_worker_that_ignores_term_is_killed_and_only_then_reported(rig: Rig) -
     rig.check()
 
 
+def freeze(rig: Rig, name: str) -> tuple[str, int]:
+    """The first of its runs that can be stopped in its middle: on a busy machine some are over before."""
+
+    def stopped() -> tuple[str, int] | None:
+        for line in rig.lines(name)[-1:]:
+            run, pid = line.split()
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGSTOP)
+                return run, int(pid)
+        return None
+
+    found: tuple[str, int] = until(stopped, f"{name} stands still")
+    return found
+
+
 NAPPING = """
-tell("napping-process")
+tell("napping-process", f"{ctx.run_id} {os.getpid()}")
 ctx.spend("0.10", "step")
 while not (HOME / "wake").exists():
     time.sleep(0.02)
 """
+NAPPING_COMMAND = """
+echo $NOVA_RUN $$ >> napping
+echo '{"nova":"spend","amount":"0.10"}'
+while [ ! -e wake ]; do sleep 0.02; done
+"""
 
 
 def test_a_frozen_worker_is_killed_at_its_timeout_and_a_woken_one_goes_on(rig: Rig) -> None:
-    rig.shell("frozen", "echo $$ >> frozen; sleep 1000", timeout_s=2.0)
-    rig.python("frozen-process", 'tell("frozen-process"); time.sleep(1000)', runtime="process", timeout_s=2.0)
-    rig.shell("napping", 'echo $$ >> napping; echo \'{"nova":"spend","amount":"0.10"}\'; sleep 0.3; exit 0')
+    rig.shell("frozen", "echo $NOVA_RUN $$ >> frozen; sleep 1000", timeout_s=2.0)
+    sleeping = 'tell("frozen-process", f"{ctx.run_id} {os.getpid()}"); time.sleep(1000)'
+    rig.python("frozen-process", sleeping, runtime="process", timeout_s=2.0)
+    rig.shell("napping", NAPPING_COMMAND)
     rig.python("napping-process", NAPPING, runtime="process")
     rig.start()
     frozen, napping = ("frozen", "frozen-process"), ("napping", "napping-process")
-    pids: dict[str, int] = {}
-    while missing := [name for name in (*frozen, *napping) if name not in pids]:  # a frozen one's time runs already
-        for name in missing:
-            if told := rig.lines(name):
-                pids[name] = int(told[0])
-                os.kill(pids[name], signal.SIGSTOP)
+    asleep = {name: freeze(rig, name) for name in frozen + napping}
     (rig.home / "wake").touch()
     for name in napping:
-        os.kill(pids[name], signal.SIGCONT)
+        os.kill(asleep[name][1], signal.SIGCONT)
         assert rig.ended(name).status == "succeeded"
     for name in frozen:
-        run = rig.ended(name)
-        assert not lives(pids[name])
+        run_id, pid = asleep[name]
+        run = end_of(rig, name, run_id)
+        assert not lives(pid)
         assert "timed out" in (run.error or "")
     assert rig.stop() == ()
     assert [rig.booked(name, "cost") for name in napping] == [usd("0.10"), usd("0.10")]
