@@ -78,7 +78,7 @@ def start_background(
         holder = next((info for info in running_managers(settings) if info.department == department), None)
         who = f" with process id {holder.pid}" if holder else ""
         raise LockHeld(f"a manager is running already{who}", hint="stop it with `nova workers stop`")
-    command = [sys.executable, "-m", "nova.daemon"]
+    command = [sys.executable, "-P", "-m", "nova.daemon"]  # nothing is imported from the working directory
     command += ["--department", department or "all"]
     command += ["--with-autonomous", with_autonomous] if with_autonomous else []
     environment = dict(os.environ if environ is None else environ)

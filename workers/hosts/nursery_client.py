@@ -141,7 +141,7 @@ class Nursery:
         with there:
             try:
                 self._server = subprocess.Popen(
-                    [sys.executable, "-m", "workers.hosts.nursery", str(there.fileno())],
+                    [sys.executable, "-P", "-m", "workers.hosts.nursery", str(there.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(there.fileno(),),

@@ -69,6 +69,25 @@ def test_it_is_up_when_start_returns_and_gone_when_stop_does(nova: Nova) -> None
     assert nova.ledger.verify().ok
 
 
+def test_nothing_is_imported_from_where_it_is_started(
+    nova: Nova, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a project"
+    for name in ("nova", "workers", "pydantic"):
+        (place / name).mkdir(parents=True)
+        (place / name / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.chdir(place)
+    (home / "agents").mkdir(exist_ok=True)
+    (home / "agents" / "mine.py").write_text(TALKER)
+    for runtime in ("thread", "process"):
+        agent = {"config": {"target": "mine:Talker"}, "runtime": runtime, "every_s": 3600.0}
+        nova.fleet.deploy(Declaration(runtime, "d", "python", **agent))
+    start_background(nova.settings)
+    until(lambda: all((one := nova.ledger.runs.totals().get(name)) and one.succeeded for name in ("thread", "process")))
+    assert stop(nova.settings, 10.0).killed == ()
+    assert not (tmp_path / "imported").exists()
+
+
 def test_what_it_writes_is_for_its_owner_only(nova: Nova, home: Path) -> None:
     shell(nova, "tick", "echo tick")
     start_background(nova.settings)
