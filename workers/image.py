@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -36,13 +37,18 @@ class Image:
 
     def again(self, more: Mapping[str, str]) -> NoReturn:
         """Becomes it. What was asked of it meanwhile by signals waits for the new one. Raises OSError."""
-        if self.cwd is not None:
-            os.chdir(self.cwd)
+        with suppress(OSError):  # it is gone: the program goes on where it is
+            os.chdir(self.cwd or "/")
         os.execve(sys.executable, [sys.executable, *self.argv], {**self.environ, **more})  # noqa: S606 - itself
 
 
 def hold_signals() -> None:
-    """From here to `let_signals_in` a signal to stop waits, also from one image to the next."""
+    """From here to `let_signals_in` a signal to stop waits, also from one image to the next.
+
+    Where a thread that does not end takes it meanwhile, the process ends at once: its handler would not be heard.
+    """
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
 
 

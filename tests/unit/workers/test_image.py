@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,5 +90,34 @@ def test_a_descriptor_that_is_not_the_lock_is_not_taken_for_it(
 
 
 def test_the_descriptor_on_which_it_was_ready_is_not_told_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "nova.daemon", "--ready-fd", "4", "--department", "sales"])
-    assert Image.of_this_process().argv == ("-m", "nova.daemon", "--department", "sales")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-P", "-m", "nova.daemon", "--ready-fd", "4", "--x"])
+    assert Image.of_this_process().argv == ("-P", "-m", "nova.daemon", "--x")
+
+
+def test_a_stop_that_a_thread_takes_just_before_is_not_lost(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, threading\n"
+        "from workers.image import hold_signals\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "hold_signals()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Event().wait(10)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, str(program)], env=environ, timeout=30, check=False)
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_a_working_directory_that_is_gone_is_no_reason_to_stay(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys\nfrom workers.image import Image\n"
+        "if 'AGAIN' in os.environ: sys.exit(7)\n"
+        "image = Image.of_this_process()\nos.rmdir(os.getcwd())\nimage.again({'AGAIN': '1'})\n"
+    )
+    (tmp_path / "gone").mkdir()
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(program)]
+    assert subprocess.run(command, cwd=tmp_path / "gone", env=environ, timeout=30, check=False).returncode == 7
