@@ -49,8 +49,9 @@ class Scrubber:
         return f"Scrubber({len(self._values)} values)"
 
     def add(self, values: Iterable[str]) -> None:
-        """Longer ones first, because one may be a part of another."""
-        known = {*self._values, *(value for value in values if len(value) >= _SHORTEST)}
+        """Longer ones first, because one may be a part of another; of a key in several lines each for itself too."""
+        parts = {part for value in values for part in (value, *value.splitlines())}
+        known = {*self._values, *(part for part in parts if len(part) >= _SHORTEST)}
         self._values = tuple(sorted(known, key=lambda value: (-len(value), value)))
 
     def text(self, text: str) -> str:

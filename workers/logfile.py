@@ -79,12 +79,15 @@ class WorkerLog:
     def _rotate(self) -> None:
         """Of several processes that see it full, one does it; whoever comes second finds another file in its place."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
-        found, mine = _stat(self._path), os.fstat(self._fd)
-        if found is not None and found.st_ino == mine.st_ino:
-            for number in range(self._pieces - 2, -1, -1):
-                older = piece(self._path, number)
-                if older.exists():
-                    older.replace(piece(self._path, number + 1))
+        try:
+            found, mine = _stat(self._path), os.fstat(self._fd)
+            if found is not None and found.st_ino == mine.st_ino:
+                for number in range(self._pieces - 2, -1, -1):
+                    older = piece(self._path, number)
+                    if older.exists():
+                        older.replace(piece(self._path, number + 1))
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # closing is not enough: what an agent forked has it open too
         self._close()
 
 

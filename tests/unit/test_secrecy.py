@@ -29,6 +29,12 @@ def test_known_values_are_hidden_the_longer_first_and_short_ones_are_words() -> 
     assert "another" not in repr(scrubber)
 
 
+def test_a_key_of_several_lines_is_hidden_line_by_line_too() -> None:
+    scrubber = Scrubber(["-----BEGIN KEY-----\nMIIEvQIBADANBg\nqX==\n-----END KEY-----"])
+    assert scrubber.text("MIIEvQIBADANBg") == "***"
+    assert scrubber.text("line qX==") == "line qX=="
+
+
 def test_what_stands_under_the_name_of_a_secret_is_hidden() -> None:
     assert Scrubber().fields({"apiKey": "x", "to": "kim", "n": 1, "deep": {"password": 7}}) == {
         "apiKey": "***", "to": "kim", "n": 1, "deep": {"password": "***"},

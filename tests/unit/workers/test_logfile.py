@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import stat
 import threading
 from datetime import UTC, datetime
@@ -105,6 +107,17 @@ def test_several_processes_share_a_log_and_lose_no_piece(tmp_path: Path) -> None
     lines = [line.split(" ")[0] for one in path.parent.iterdir() for line in one.read_text().splitlines()]
     assert sorted(lines) == sorted(f"{name}:{number}" for name in range(4) for number in range(200))
     assert len(list(path.parent.iterdir())) <= 800 * 66 // 2000 + 5
+
+
+def test_what_an_agent_forked_holds_up_no_rotation_of_others(tmp_path: Path) -> None:
+    log, path = WorkerLog(tmp_path / "w.log", max_bytes=100), tmp_path / "w.log.1"
+    log.write(b"x" * 90 + b"\n")
+    inherited = os.dup(log._fd)
+    log.write(b"y" * 90 + b"\n")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(inherited)
+    log.close()
 
 
 def test_a_log_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
