@@ -198,7 +198,6 @@ class WorkerManager:
             self._tell(recovery, left)
             restart = self._serve(ready)
         finally:
-            self._ledger.store.unguard(self.id)
             if restart is None:
                 self._lock.release()
         return restart

@@ -69,12 +69,11 @@ class Store:
         return cls(engine, path, currency, zone, clock, grouped)
 
     def guard(self, manager: str) -> None:
-        """From now on nothing is written that does not say `always`, once this manager was fenced: `Fenced` instead."""
-        self._fence = Fence(manager)
+        """From now on nothing is written that does not say `always`, once this manager was fenced: `Fenced` instead.
 
-    def unguard(self, manager: str) -> None:
-        if self._fence is not None and self._fence.manager == manager:
-            self._fence = None
+        For as long as the process lives, or until it guards the next manager: what waits to be written is an end's too.
+        """
+        self._fence = Fence(manager)
 
     def _is_fenced(self, conn: Connection) -> bool:
         return self._fence is not None and self._fence.closed(conn)

@@ -16,6 +16,7 @@ from nova.errors import LockHeld, Unreachable
 from nova.fleet.documents import BudgetLimit, Declaration
 from nova.fleet.fleet import Fleet
 from nova.ledger.entries import Entry
+from nova.ledger.fence import Fenced
 from nova.ledger.instances import ManagerRecord
 from nova.ledger.ledger import Ledger
 from nova.ledger.limits import RunRef
@@ -416,6 +417,19 @@ def test_a_deployment_is_run_by_one_manager_at_a_time_and_handed_over_at_once_by
     assert managed.ledger.leases.all()["w"].token == 2
     ends = sorted((run.started_at, run.ended_at) for run in managed.runs("w"))
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(ends))
+
+
+def test_one_that_was_fenced_stays_behind_the_fence_until_it_begins_anew(managed: Managed, agent: Any) -> None:
+    agent("w", lambda ctx: ctx.sleep(60))
+    managed.deploy("w")
+    manager = managed.start()
+    until(lambda: managed.instances("w") == {"w#1": "running"})
+    managed.ledger.leases.fence(manager.id, "m-2", "it gave no sign of life")
+    managed.stop()
+    with pytest.raises(Fenced):
+        managed.ledger.audit.append("manager", "late", "w", {})
+    assert [run.error for run in managed.runs("w")] == ["its manager died"]
+    manager.stay()
 
 
 def test_what_a_dead_manager_left_is_put_in_order_before_anything_starts(managed: Managed, agent: Any) -> None:

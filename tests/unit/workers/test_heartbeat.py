@@ -81,9 +81,7 @@ def test_one_that_was_fenced_learns_it_by_its_next_beat(
 ) -> None:
     heartbeat.start()
     until(lambda: beats(ledger) >= 1)
-    ledger.store.unguard("m1")
     ledger.leases.fence("m1", "m2", "it was silent")
-    ledger.store.guard("m1")
     assert fell.wait(5)
     assert heartbeat.look()
     assert heartbeat.lease_s() == 0.0
@@ -96,7 +94,6 @@ def test_one_that_was_stopped_looks_before_it_does_anything_else(
     clock.shift = 20.0  # nothing was heard of it for so long
     assert heartbeat.lease_s() < 0
     assert not heartbeat.look()
-    ledger.store.unguard("m1")
     ledger.leases.fence("m1", "m2", "it was silent")
     clock.shift = 40.0
     assert heartbeat.look()
