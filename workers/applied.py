@@ -10,7 +10,7 @@ from typing import Any
 
 from nova.fleet.file import Token
 from workers.hosts.base import InstanceId
-from workers.lock import ManagerInfo, ManagerLock, is_held, managers, replace_text, run_lock
+from workers.lock import ManagerInfo, ManagerLock, foreground_runs, managers, replace_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,22 @@ def version_of(token: Token) -> int:
     return 0 if token is None else token[1]
 
 
-def outstanding(run_dir: Path, worker: str, version: int, but: str = "") -> Iterator[str]:
-    """Why the living managers (without `but`) may still run something of `worker` that the fleet at `version` does not
-    declare for them. Nothing is said only where each of them has carried that version out, and nobody runs it in a
-    terminal.
+def outstanding(run_dir: Path, worker: str, version: int) -> Iterator[tuple[ManagerInfo, str]]:
+    """Who may still run something of `worker` that the fleet at `version` does not declare, and why.
+
+    Nobody is named only where each living manager has carried that version out, and no run of it in a terminal is left.
     """
     for info, alive in managers(run_dir):
-        if not alive or info.id == but:
+        if not alive:
             continue
         said = _read(run_dir, info)
         if said is None or said.version < version:
-            yield f"the manager with process id {info.pid} has not carried it out"
+            yield info, f"the manager with process id {info.pid} has not carried it out"
         else:
-            yield from (f"{one} is still there" for one in said.leaving if one.rpartition("#")[0] == worker)
-    if is_held(run_lock(run_dir, worker).path):
-        yield "it is being run in a terminal"
+            yield from ((info, f"{one} is still there") for one in said.leaving if one.rpartition("#")[0] == worker)
+    for info, alive in foreground_runs(run_dir, worker):
+        if alive:
+            yield info, f"its run in the terminal, process id {info.pid}, has not ended"
 
 
 def _read(run_dir: Path, info: ManagerInfo) -> Applied | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -11,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import parse_duration
-from nova.errors import NovaError, Refused, RevisionConflict, UsageProblem
+from nova.errors import Refused, RevisionConflict, UsageProblem
 from nova.fleet.documents import USUAL_TIERS, BudgetLimit, Declaration, Deployment, ScopeBudget
 from nova.fleet.fleet import DeployResult, scaled_by
 from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plain, valid_variables
@@ -20,7 +19,8 @@ from nova.money import Money
 from nova.secrecy import scrub
 from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, COMMANDS, load
-from workers.applied import outstanding, version_of
+from workers.applied import version_of
+from workers.ending import await_end
 from workers.parts import Parts
 from workers.schedule import checked as checked_schedule
 from workers.totals import lacking, left_in_total, stopped_by_total
@@ -37,7 +37,6 @@ _SECRET = re.compile(
     r"secret|token|passw|pwd|credential|authori[sz]ation|cookie|(api|access|private|signing|encryption)[_-]?key|[_-]key$",
     re.IGNORECASE,
 )
-_LOOK_S = 0.02
 _TIMEOUT_S = 300.0
 _MOST_REPLICAS = 10
 _ATTEMPTS = 5
@@ -229,7 +228,7 @@ def resume_all(nova: Parts, by: str) -> list[Deployment]:
 
 
 def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deployment:
-    """Returns when every manager has said that nothing of it runs any more. Raises NovaError when none of that comes.
+    """Returns when every manager has said that nothing of it runs any more. Raises NovaError where none of that comes.
 
     What its commands left behind in a session of their own is ended too.
     """
@@ -238,14 +237,7 @@ def kill(nova: Parts, name: str, *, by: str, timeout_s: float = 30.0) -> Deploym
     before = nova.fleet.get(name)
     after = _changed(nova, before, lambda: nova.fleet.kill(name), "killed", by)
     version = version_of(nova.fleet.token())
-    deadline = time.monotonic() + timeout_s
-    while left := list(outstanding(nova.settings.run_dir, name, version)):
-        if time.monotonic() >= deadline:
-            raise NovaError(
-                f"{name} is declared killed, but not confirmed dead: {'; '.join(left)}",
-                hint="a thread cannot be killed; `nova workers restart` ends it, `nova workers logs` shows it",
-            )
-        time.sleep(_LOOK_S)
+    await_end(nova, after, version, timeout_s)
     end_strays({record.id for record in nova.ledger.instances.managers.all()}, name)
     return after
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nova.clock import Clock
+from nova.clock import Clock, iso
 from nova.errors import LockHeld, NotFound, Refused
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.fleet.file import Token
@@ -24,7 +24,7 @@ from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.instance import Backoff
-from workers.lock import run_lock
+from workers.lock import ForegroundLock, ManagerInfo
 from workers.log_lines import LogLine
 from workers.logfile import WorkerLogs
 from workers.manager import ManagerSettings, services_of
@@ -79,10 +79,10 @@ class ForegroundRun:
 
     def run(self, name: str) -> RunEnded:
         """Returns when it has ended. Raises NotFound, Refused for what was killed, LockHeld while another one runs."""
-        self._fleet.get(name)
-        recover_foreground(self._ledger, self.id)
-        lock = run_lock(self._settings.run_dir, name)
-        if not lock.acquire():
+        one = self._fleet.get(name)
+        recover_foreground(self._ledger, self.id, self._settings.run_dir)
+        lock = ForegroundLock(self._settings.run_dir, name)
+        if not lock.acquire(self._info(one)):
             raise LockHeld(f"{name} is being run in the foreground already", hint="try again when that has ended")
         try:
             # Who kills it looks for the lock after the fleet was changed: one of both sees the other.
@@ -95,6 +95,9 @@ class ForegroundRun:
             if not self._hangs:  # else it is over when this process is
                 lock.release()
             self._wakeup.close()
+
+    def _info(self, one: Deployment) -> ManagerInfo:
+        return ManagerInfo(os.getpid(), self.id, iso(self._clock.now()), one.department, socket.gethostname())
 
     def _registered(self, one: Deployment, snapshot: FleetSnapshot) -> RunEnded:
         now, managers = self._clock.now(), self._ledger.instances.managers
@@ -117,7 +120,6 @@ class ForegroundRun:
             leash.close()
             logs.close()
             managers.stopped(self.id, self._clock.now())
-            self._ledger.store.unguard(self.id)
 
     def _spec(self, one: Deployment, snapshot: FleetSnapshot) -> Spec:
         declared = snapshot.limits_for(one, self._settings.default_daily)

@@ -124,11 +124,6 @@ def _taken(fd: int, kind: int) -> bool:
     return True
 
 
-def run_lock(run_dir: Path, worker: str) -> ProcessLock:
-    """Held by who runs it in a terminal."""
-    return ProcessLock(run_dir / f"run-{worker}.lock")
-
-
 class ManagerLock:
     """One manager per NOVA_HOME and department filter. The file beside it says who holds it."""
 
@@ -162,13 +157,7 @@ class ManagerLock:
 
     def write(self, info: ManagerInfo) -> None:
         """Raises NovaError where it cannot be written."""
-        try:
-            replace_text(self.info_path, json.dumps(asdict(info)))
-        except OSError as problem:
-            raise NovaError(
-                f"{self.info_path} cannot be written: {problem.strerror}",
-                hint="free some space or mend the permissions",
-            ) from problem
+        _write_info(self.info_path, info)
         self._written = True
 
     def give(self, grace_s: float) -> None:
@@ -198,6 +187,40 @@ class ManagerLock:
         return self._lock.hand_over()
 
 
+class ForegroundLock:
+    """One run in a terminal per deployment. The file beside it says who it is; it stays until the next one, so that a
+    run that was killed is known for dead.
+    """
+
+    def __init__(self, run_dir: Path, worker: str) -> None:
+        self._lock = ProcessLock(run_dir / f"run-{worker}.lock")
+        self._info_path = run_dir / f"run-{worker}.json"
+
+    def acquire(self, info: ManagerInfo) -> bool:
+        """False when there is another one. Raises NovaError where it cannot be written whose it is."""
+        if not self._lock.acquire():
+            return False
+        try:
+            _write_info(self._info_path, info)
+        except NovaError:
+            self._lock.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """To be called when its end is recorded."""
+        self._info_path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _write_info(path: Path, info: ManagerInfo) -> None:
+    try:
+        replace_text(path, json.dumps(asdict(info)))
+    except OSError as problem:
+        hint = "free some space or mend the permissions"
+        raise NovaError(f"{path} cannot be written: {problem.strerror}", hint=hint) from problem
+
+
 def replace_text(path: Path, text: str) -> None:
     """Whole or not at all, as others read it; not durable: these files mean nothing once the machine went down."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -225,7 +248,16 @@ def read_info(path: Path) -> ManagerInfo | None:
 
 def managers(run_dir: Path) -> Iterator[tuple[ManagerInfo, bool]]:
     """Every manager that left a file here, and whether it lives."""
-    for lock in sorted(run_dir.glob("manager*.lock")) if run_dir.is_dir() else []:
+    yield from _left(run_dir, "manager*.lock")
+
+
+def foreground_runs(run_dir: Path, worker: str = "*") -> Iterator[tuple[ManagerInfo, bool]]:
+    """Every run in a terminal that left a file here, and whether it lives."""
+    yield from _left(run_dir, f"run-{worker}.lock")
+
+
+def _left(run_dir: Path, pattern: str) -> Iterator[tuple[ManagerInfo, bool]]:
+    for lock in sorted(run_dir.glob(pattern)) if run_dir.is_dir() else []:
         info = read_info(lock.with_suffix(".json"))
-        if info is not None:
+        if info is not None:  # looked at afterwards: so nobody who lives is taken for dead
             yield info, is_held(lock)

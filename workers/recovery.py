@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.lock import ManagerInfo, managers
+from workers.lock import ManagerInfo, foreground_runs, managers
 from workers.strays import end_strays
 
 if TYPE_CHECKING:
@@ -44,38 +46,38 @@ def recover(ledger: Ledger, by: str, left: ManagerInfo | None, run_dir: Path) ->
     return Recovery(left if left is not None and not left.restarting else None, found, killed)
 
 
-def recover_foreground(ledger: Ledger, by: str) -> None:
-    """Puts in order what died in somebody's terminal on this machine. A manager does it too, where one runs."""
-    host = socket.gethostname()
-    for record in ledger.instances.managers.all():
-        over = record.stopped_at is not None or record.fenced_by is not None
-        if (
-            record.id.startswith(FOREGROUND)
-            and not over
-            and record.host == host
-            and not lives(record.pid, record.started_at)
-        ):
-            end_strays({record.id})
-            ledger.leases.fence(record.id, by, "its process is gone")
+def recover_foreground(ledger: Ledger, by: str, run_dir: Path) -> None:
+    """Puts in order what died in somebody's terminal. A manager does it too, where one runs."""
+    for manager in _gone(ledger, found_here(run_dir)):
+        if manager.startswith(FOREGROUND):
+            end_strays({manager})
+            ledger.leases.fence(manager, by, "its process is gone")
+
+
+def found_here(run_dir: Path) -> dict[str, bool]:
+    """Of the managers and the runs in terminals that left a file in this home, whether each lives."""
+    return {info.id: alive for info, alive in chain(managers(run_dir), foreground_runs(run_dir))}
 
 
 def _dead(ledger: Ledger, left: ManagerInfo | None, run_dir: Path) -> set[str]:
-    """By lock where the manager was of this home, by process id where it ran on this machine; others are left alone."""
-    of_this_home = {info.id: alive for info, alive in managers(run_dir)}
+    here = found_here(run_dir)
     if left is not None:
-        of_this_home |= dict.fromkeys((left.id, *left.unsettled), False)
-    dead = {manager for manager, alive in of_this_home.items() if not alive}
+        here |= dict.fromkeys((left.id, *left.unsettled), False)
+    return {manager for manager, alive in here.items() if not alive} | _gone(ledger, here)
+
+
+def _gone(ledger: Ledger, here: Mapping[str, bool]) -> set[str]:
+    """Who is not over and yet dead: by its lock where it left one here, by its process id where it ran on this machine.
+
+    When it was started is not asked: a clock that was set since would make one that lives look like another.
+    """
     host = socket.gethostname()
-    for record in ledger.instances.managers.all():
-        over = record.stopped_at is not None or record.fenced_by is not None
-        if (
-            not over
-            and record.id not in of_this_home
-            and record.host == host
-            and not lives(record.pid, record.started_at)
-        ):
-            dead.add(record.id)
-    return dead
+    return {
+        record.id
+        for record in ledger.instances.managers.all()
+        if record.stopped_at is None and record.fenced_by is None
+        and not here.get(record.id, record.host != host or lives(record.pid))
+    }  # fmt: skip
 
 
 def lives(pid: int, started_at: datetime | None = None) -> bool:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nova.ledger.leases import Rival
-from workers.lock import managers
-from workers.recovery import lives
+from workers.recovery import found_here, lives
 from workers.strays import end_strays
 from workers.vigil import TTL_S, Vigil
 
@@ -49,7 +48,7 @@ class Takeover:
         rivals = self._ledger.leases.rivals(self._manager)
         now = self._clock.monotonic()
         silent = self._vigil.silent(now, {one.id: one.beats for one in rivals if not one.over})
-        here = {info.id: alive for info, alive in managers(self._run_dir)}
+        here = found_here(self._run_dir)
         self._over = {one.id: self._over.get(one.id, now) for one in rivals if one.over}
         self.pending = any(one.fenced for one in rivals)
         freed = [self._settle(one, here, now, is_silent=one.id in silent) for one in rivals]

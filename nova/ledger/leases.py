@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from nova.clock import from_us, to_us
 from nova.ledger import audit
-from nova.ledger.runs import Recovered, recover
+from nova.ledger.runs import MANAGER_DIED, Recovered, recover
 from nova.ledger.schema import leases, managers, observations
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ _RIVALS = text("""
     FROM managers m
     WHERE m.id <> :manager AND (m.stopped_us IS NULL AND m.fenced_by IS NULL
                                 OR EXISTS (SELECT 1 FROM leases l WHERE l.manager = m.id))
+""")
+_LOST = text("""
+    SELECT m.id,
+           EXISTS (SELECT 1 FROM runs r WHERE r.worker = :worker AND r.manager = m.id AND r.error = :error) AS amid
+    FROM managers m
+    WHERE m.fenced_by IS NOT NULL AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.worker = :worker AND l.manager = m.id)
 """)
 
 
@@ -143,6 +149,14 @@ class Leases:
                 )
                 for row in conn.execute(_RIVALS, {"manager": manager})
             ]  # fmt: skip
+
+    def lost(self, worker: str) -> dict[str, bool]:
+        """The managers that were fenced and have this lease no more, and whether each was in the middle of a run then.
+
+        Whatever can be ended of such a run was ended before the lease was freed; its thread may stand still in memory.
+        """
+        with self._store.read() as conn:
+            return {row.id: bool(row.amid) for row in conn.execute(_LOST, {"worker": worker, "error": MANAGER_DIED})}
 
     def counts(self) -> dict[str, int]:
         """How many leases each manager holds."""

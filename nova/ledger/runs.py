@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 __all__ = [
-    "ImportedRuns", "Recovered", "RunRecord", "RunSums", "RunTotals", "Runs",
+    "MANAGER_DIED", "ImportedRuns", "Recovered", "RunRecord", "RunSums", "RunTotals", "Runs",
     "add_restart", "end_run", "import_runs", "recover",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
+MANAGER_DIED = "its manager died"  # the error of a run that was left open
 _DAY_US = 24 * HOUR_US
 _PRUNE_ROWS = 5000
 _FEW = 500
@@ -121,7 +122,7 @@ def recover(conn: Connection, store: Store, dead: Collection[str]) -> Recovered:
         at = from_us(max(started, min(now, last_seen.get(run.manager or "", now))))
         try:
             with conn.begin_nested():
-                ended = _end(conn, store, run, at, "interrupted", "its manager died", False)
+                ended = _end(conn, store, run, at, "interrupted", MANAGER_DIED, False)
         except (NovaError, IntegrityError):
             log.exception("run_not_recovered", extra={"action": "run_not_recovered", "run": run.run})
             continue

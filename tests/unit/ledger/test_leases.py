@@ -149,12 +149,12 @@ def test_what_was_submitted_before_the_fence_fell_and_not_written_is_not_written
     assert [one.id for one in Runs(store).recover(["m1"]).runs] == ["r2"]
 
 
-def test_the_guard_is_the_last_managers_of_the_process(guarded: Store, leases: Leases) -> None:
+def test_the_guard_is_the_last_managers_of_the_process(guarded: Store, leases: Leases, clock: ManualClock) -> None:
+    Instances(guarded).managers.register(ManagerRecord("m2", 42, "host", "all", clock.now(), clock.now()))
     leases.fence("m1", "m2", "it was silent")
-    guarded.unguard("m0")
     with pytest.raises(Fenced):
         guarded.apply(lambda conn: None)
-    guarded.unguard("m1")
+    guarded.guard("m2")
     guarded.apply(lambda conn: None)
 
 

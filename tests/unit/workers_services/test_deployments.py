@@ -13,6 +13,7 @@ from nova.errors import NotFound, NovaError, Refused, UsageProblem
 from nova.fleet.fleet import DeployResult
 from nova.fleet.terms import Breaker, Resources, Schedule
 from nova.ledger.entries import Entry
+from nova.ledger.limits import RunRef
 from nova.money import Money
 from workers.deployments import (
     declare,
@@ -28,6 +29,7 @@ from workers.deployments import (
     set_budget,
     set_tiers,
 )
+from workers.lock import ForegroundLock, ManagerInfo
 
 WORKER = """
 from pydantic import BaseModel
@@ -304,6 +306,57 @@ def test_what_another_manager_wrote_before_it_died_confirms_nothing(nova: Nova, 
     seen.applies()
     with pytest.raises(NovaError, match="has not carried it out"):
         kill(nova, "mail", by="dana", timeout_s=0.1)
+
+
+def frozen(nova: Nova, seen: Any, worker: str) -> None:
+    """A manager that stands still in the middle of a run, and from which another one takes over."""
+    nova.ledger.leases.acquire(seen.id, [worker])
+    nova.ledger.runs.started(RunRef("r1", worker, f"{worker}#1", "sales", seen.id), nova.clock.now())
+    nova.ledger.leases.fence(seen.id, "m-2", "it gave no sign of life")
+
+
+@pytest.mark.parametrize("more", [{}, {"runtime": "process", "agent": "mine.py:Mine", "config": {}}])
+def test_of_a_frozen_manager_only_threads_are_in_doubt(nova: Nova, manager: Any, more: Any) -> None:
+    agents = nova.settings.nova_home / "agents"
+    agents.mkdir()
+    (agents / "mine.py").write_text(WORKER)
+    deploy(nova, name="mail", **more)
+    seen = manager()
+    frozen(nova, seen, "mail")
+    with pytest.raises(NovaError, match="has not carried it out"):
+        kill(nova, "mail", by="dana", timeout_s=0.1)  # what it ran is not ended yet
+    nova.ledger.leases.free(seen.id)
+    assert kill(nova, "mail", by="dana", timeout_s=30).state == "killed"
+
+
+def test_a_thread_in_a_frozen_manager_is_said_soon_and_how_it_is_ended(
+    nova: Nova, manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.ending._WAKING_S", 0.1)
+    agents = nova.settings.nova_home / "agents"
+    agents.mkdir()
+    (agents / "mine.py").write_text(WORKER)
+    for name in ("mail", "idle"):
+        deploy(nova, name=name, agent="mine.py:Mine", config={})
+    seen = manager()
+    frozen(nova, seen, "mail")
+    nova.ledger.leases.free(seen.id)
+    assert kill(nova, "idle", by="dana").state == "killed"
+    with pytest.raises(NovaError, match="can book nothing any more") as refused:
+        kill(nova, "mail", by="dana")
+    assert refused.value.hint is not None and "kill -9 4711" in refused.value.hint
+    seen.die()
+    assert kill(nova, "mail", by="dana").state == "killed"
+
+
+def test_a_run_in_a_terminal_is_waited_for_too(nova: Nova) -> None:
+    deploy(nova, name="mail")
+    lock = ForegroundLock(nova.settings.run_dir, "mail")
+    assert lock.acquire(ManagerInfo(4712, "f-1", "", "sales"))
+    with pytest.raises(NovaError, match="its run in the terminal, process id 4712, has not ended"):
+        kill(nova, "mail", by="dana", timeout_s=0.1)
+    lock.release()
+    assert kill(nova, "mail", by="dana").state == "killed"
 
 
 def test_killing_ends_what_its_commands_left_behind(nova: Nova, manager: Any) -> None:
