@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from nova.clock import iso
@@ -80,8 +80,11 @@ def ceiling(costs: Sequence[Cost], velocity: float, least: int, at_s: float, of:
     """None while there is too little to say what is normal. `costs` are in the order of time, and none is zero."""
     if not velocity or len(costs) < least:
         return None
-    normal = normal_of(cost.micros for cost in costs)
-    caught_up = _caught_up(costs, at_s, of)
+    gaps = _gaps(costs)
+    usual = sorted(found)[len(found) // 2] if (found := [gap for gap in gaps if gap > 0]) else 0.0
+    normal = normal_of(round(cost.micros / _caught_up(gap, usual)) for cost, gap in zip(costs, gaps, strict=True))
+    last_s = next((cost.at_s for cost in reversed(costs) if cost.of == of), at_s)
+    caught_up = _caught_up(at_s - last_s, usual)
     limit = normal * round(velocity * caught_up * 1000) // 1000
     return Ceiling(max(limit, FLOOR), normal, len(costs), caught_up)
 
@@ -165,20 +168,17 @@ def _last(failed: Sequence[Done]) -> str:
     return f"; the last: {lines[0][:200]}" if lines else ""
 
 
-def _caught_up(costs: Sequence[Cost], at_s: float, of: str) -> float:
-    """How many usual gaps lie between the last of the same instance and this one: work may have piled up meanwhile."""
-    mine = [cost.at_s for cost in costs if cost.of == of]
-    gaps = [later - earlier for each in _by_instance(costs) for earlier, later in pairwise(each) if later > earlier]
-    if not mine or not gaps:
-        return 1.0
-    usual = sorted(gaps)[len(gaps) // 2]
-    gap = at_s - mine[-1]
-    paused = gap >= _A_PAUSE * usual and gap - usual >= _A_PAUSE_S
-    return min(gap / usual, MOST_CAUGHT_UP) if paused else 1.0
-
-
-def _by_instance(costs: Sequence[Cost]) -> Iterable[list[float]]:
-    times: dict[str, list[float]] = {}
+def _gaps(costs: Sequence[Cost]) -> list[float]:
+    """Seconds since the one before of the same instance; 0 where there is none, or the clock was set back."""
+    last: dict[str, float] = {}
+    gaps = []
     for cost in costs:
-        times.setdefault(cost.of, []).append(cost.at_s)
-    return times.values()
+        gaps.append(max(0.0, cost.at_s - last.get(cost.of, cost.at_s)))
+        last[cost.of] = cost.at_s
+    return gaps
+
+
+def _caught_up(gap: float, usual: float) -> float:
+    """For how many usual gaps a run or an hour stands that comes so late: work may have piled up meanwhile."""
+    paused = usual > 0 and gap >= _A_PAUSE * usual and gap - usual >= _A_PAUSE_S
+    return min(gap / usual, MOST_CAUGHT_UP) if paused else 1.0

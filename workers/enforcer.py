@@ -79,19 +79,19 @@ class Enforcer:
             self.normals.forget(worker)
 
     def run_ended(self, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
-        if not fact.crash:
+        """A crash of what does not run any more, because it was paused meanwhile, asks for nothing."""
+        deployment = snapshot.deployments.get(fact.worker)
+        if not fact.crash or deployment is None or deployment.state not in ("active", "cooling_down"):
+            self._verdicts.pop(fact.run, None)
             return False
         verdict = self._verdicts.get(fact.run)
         if verdict is None:  # else an earlier attempt to act on it failed, and it counts once
             verdict = self._verdicts[fact.run] = self._window(fact).crashed(fact.ended_at, fact.started_at)
-        changed = self._act(verdict, fact, snapshot)
+        changed = self._act(verdict, fact, deployment)
         del self._verdicts[fact.run]
         return changed
 
-    def _act(self, verdict: Verdict, fact: RunEnded, snapshot: FleetSnapshot) -> bool:
-        deployment = snapshot.deployments.get(fact.worker)
-        if deployment is None or deployment.state not in ("active", "cooling_down"):
-            return False
+    def _act(self, verdict: Verdict, fact: RunEnded, deployment: Deployment) -> bool:
         if verdict is Verdict.PARK:
             return self._park(deployment, fact)
         if verdict is Verdict.COOL_DOWN:

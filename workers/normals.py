@@ -47,7 +47,7 @@ class Meter:
         self._instance = instance
         self._started_at = started_at
         self._ceiling: Ceiling | None = None
-        self._known = False
+        self._of: datetime | None = None  # since when that is normal
         self._lock = threading.Lock()
 
     def weigh(self, more: int) -> Trip | None:
@@ -78,9 +78,9 @@ class Meter:
         one = self._normals.deployment(self._worker)
         if one is None or not one.health.velocity or not total:
             return None
-        if not self._known:
+        if self._of != (since := normal_since(one)):  # also where it was changed while the run was under way
             self._ceiling = self._normals.of_a_run(one, self._instance, self._started_at)
-            self._known = True
+            self._of = since
         if self._ceiling is not None and total > self._ceiling.limit:
             most = self._normals.raised(one, self._ceiling)
             if total > most.limit:

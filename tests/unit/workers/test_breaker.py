@@ -165,6 +165,12 @@ def test_of_few_the_highest_alone_is_not_normal() -> None:
     assert [normal_of(range(1, n + 1)) for n in (1, 2, 5, 10, 20, 50)] == [1, 1, 4, 9, 18, 45]
 
 
+def test_what_was_made_up_for_after_pauses_is_not_normal() -> None:
+    known = [Cost(n * 60.0 + n // 5 * 600.0, 11 * MICROS if n and n % 5 == 0 else MICROS, "w#1") for n in range(50)]
+    most = ceiling(known, 3.0, LEAST_RUNS, known[-1].at_s + 60.0, "w#1")
+    assert most is not None and most.limit == 3 * MICROS
+
+
 def test_replicas_that_run_at_the_same_moment_make_no_pause_of_their_rhythm() -> None:
     known = [Cost(n * 60.0, MICROS, f"w#{index}") for n in range(5) for index in range(1, 11)]
     most = ceiling(known, 3.0, LEAST_RUNS, 5 * 60.0, "w#4")

@@ -73,6 +73,19 @@ def test_crashes_that_are_in_the_ledger_before_they_are_told_count_once(
     assert fleet.get("w").state == "cooling_down"
 
 
+def test_crashes_of_what_was_paused_meanwhile_do_not_count(
+    enforcer: Enforcer, fleet: Fleet, ledger: Ledger, clock: ManualClock
+) -> None:
+    fleet.pause("w", "operator")
+    for number in range(1, 8):
+        assert not enforcer.run_ended(crash(ledger, clock, number), fleet.snapshot())
+    fleet.resume("w")
+    for number in range(8, 12):
+        assert not enforcer.run_ended(crash(ledger, clock, number), fleet.snapshot())
+    assert enforcer.run_ended(crash(ledger, clock, 12), fleet.snapshot())
+    assert fleet.get("w").state == "cooling_down"
+
+
 def test_crashes_under_the_manager_before_count(fleet: Fleet, ledger: Ledger, clock: ManualClock) -> None:
     for number in range(4):
         crash(ledger, clock, number)

@@ -12,7 +12,7 @@ from nova.clock import ManualClock
 from nova.errors import Unreachable
 from nova.fleet.documents import Declaration
 from nova.fleet.fleet import Fleet
-from nova.fleet.terms import HealthRules
+from nova.fleet.terms import Breaker, HealthRules
 from nova.ledger.entries import Entry
 from nova.ledger.ledger import Ledger
 from nova.ledger.limits import RunRef
@@ -127,6 +127,16 @@ def test_another_pace_and_a_persons_word_make_another_normal(bench: Bench, clock
         assert bench.run(40 * DIME) is None
         bench.fleet.change("w", lambda one: one)
         clock.advance(86_400 * 8)
+
+
+def test_a_persons_word_counts_for_what_is_under_way_too(bench: Bench, clock: ManualClock) -> None:
+    bench.runs(12)
+    meter = bench.meter()
+    assert meter.took(DIME) is None
+    bench.fleet.trip("w", Breaker("spend_velocity"), None)
+    bench.fleet.resume("w", clock.now(), override=True)
+    bench.look()
+    assert meter.took(40 * DIME) is None
 
 
 def test_what_a_person_ran_in_the_terminal_is_not_what_is_normal(bench: Bench) -> None:
