@@ -6,9 +6,11 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-build.lock")
@@ -166,3 +168,11 @@ def test_the_locks_agree() -> None:
     pins = {name: dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE)) for name in LOCKS}
     assert pins["requirements.lock"].items() <= pins["requirements-test.lock"].items()
     assert pins["requirements-build.lock"].items() <= pins["requirements.lock"].items()
+
+
+def test_what_is_locked_runs_on_the_oldest_python_that_nova_takes() -> None:
+    """Debian 12 has 3.11.2: a package that asks for a later patch cannot be installed there."""
+    oldest = "3.11.0"
+    pins = re.findall(r"^([a-z0-9.-]+)==\S+", (ROOT / "requirements-test.lock").read_text(), re.MULTILINE)
+    asked = {dist.name.lower().replace("_", "-"): dist.metadata.get("Requires-Python", "") for dist in distributions()}
+    assert [name for name in pins if name in asked and oldest not in SpecifierSet(asked[name] or "")] == []
