@@ -224,7 +224,7 @@ class Fleet:
 
         Raises UsageProblem for a scope or a period that is none, NotFound for a worker that is not deployed.
         """
-        kind, name = _scope(scope)
+        kind, name = self._scope(scope)
         budget = BudgetLimit(per, limit).checked(self.currency)
         if kind == "worker":
             self.change(name, lambda one: transitions.limited(one, budget))
@@ -238,7 +238,7 @@ class Fleet:
 
     def remove_budget(self, scope: str, per: str | None = None) -> int:
         """How many were removed: that of one period, or all of the scope. Raises NotFound where there was none."""
-        kind, name = _scope(scope)
+        kind, name = self._scope(scope)
         if kind == "worker":
             removed = self._unlimit(name, per)
         else:
@@ -255,6 +255,18 @@ class Fleet:
                 f"there is no budget for {scope}" + (f" per {per}" if per else ""), hint="nova budgets list shows them"
             )
         return removed
+
+    def _scope(self, scope: str) -> tuple[str, str]:
+        kind, colon, name = scope.partition(":")
+        if kind in ("department", "worker") and colon:
+            return kind, valid_name(name, kind)
+        if scope == "fleet":
+            return "fleet", ""
+        deployments = self.snapshot().deployments
+        meant = [f"worker:{scope}"] if scope in deployments else []
+        meant += [f"department:{scope}"] if any(one.department == scope for one in deployments.values()) else []
+        hint = f"did you mean {' or '.join(meant)}?" if meant else "it is fleet, department:NAME or worker:NAME"
+        raise UsageProblem(f"not a scope: {scope!r}", hint=hint)
 
     def set_tiers(self, percents: Iterable[int]) -> tuple[int, ...]:
         """At which percentages of a budget people are warned. Raises UsageProblem."""
@@ -375,15 +387,6 @@ def _next(before: Deployment, after: Deployment, now: datetime) -> Deployment:
 def _differences(before: Deployment, after: Deployment) -> dict[str, tuple[Any, Any]]:
     pairs = {key: (getattr(before, key), getattr(after, key)) for key in _SHOWN}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _scope(scope: str) -> tuple[str, str]:
-    kind, colon, name = scope.partition(":")
-    if kind in ("department", "worker") and colon:
-        return kind, valid_name(name, kind)
-    if scope != "fleet":
-        raise UsageProblem(f"not a scope: {scope!r}", hint="it is fleet, department:NAME or worker:NAME")
-    return "fleet", ""
 
 
 def _unknown(name: str, known: Iterable[str]) -> NotFound:

@@ -22,9 +22,11 @@ class Shell(BaseWorker):
 
         model_config = ConfigDict(extra="forbid")
 
-        command: str = Field(min_length=1)
-        cwd: str | None = None
-        env: dict[str, str] = Field(default_factory=dict)
+        command: str = Field(min_length=1, description="What to run, as `sh -c` takes it.")
+        cwd: str | None = Field(None, description="The folder to run it in; else NOVA_HOME.")
+        env: dict[str, str] = Field(
+            default_factory=dict, description='More variables for it, as a JSON object: {"LANG":"C"}.'
+        )
 
     def run(self, ctx: RunContext) -> None:
         config: Shell.Config = ctx.config

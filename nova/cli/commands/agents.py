@@ -72,7 +72,8 @@ def show(
 
 
 def _field(field: dict[str, Any]) -> list[str]:
-    default = "required" if field["required"] else json_text.dumps(field["default"], default=plain)
+    value = field["default"]
+    default = "required" if field["required"] else "-" if value is None else json_text.dumps(value, default=plain)
     return [field["name"], field["type"], default, field["help"] or ""]
 
 

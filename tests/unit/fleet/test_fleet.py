@@ -192,6 +192,14 @@ def test_a_budget_is_removed_once(fleet: Fleet) -> None:
         fleet.set_budget("planet", "day", Money.parse("5", "USD"))
 
 
+def test_a_name_without_its_kind_is_understood_as_a_question(fleet: Fleet) -> None:
+    fleet.deploy(mailer())
+    for given, meant in (("mailer", "worker:mailer"), ("sales", "department:sales"), ("planet", "it is fleet")):
+        with pytest.raises(UsageProblem, match="not a scope") as refusal:
+            fleet.set_budget(given, "day", Money.parse("5", "USD"))
+        assert meant in (refusal.value.hint or "")
+
+
 def test_the_policys_version_rises_only_with_a_change(fleet: Fleet) -> None:
     assert fleet.set_policy({"min_runs": "5"}) == 1
     assert fleet.set_policy({"min_runs": "5"}) == 1
