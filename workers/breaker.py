@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nova.clock import iso
 from nova.fleet.terms import HealthRules
 from nova.money import MICROS, Money
+from nova.words import money
 
 NO_PROGRESS, ERROR_RATE, SPEND_VELOCITY = "no_progress", "error_rate", "spend_velocity"
 LEAST_RUNS = 10  # that cost something, before a run's cost can be called abnormal
@@ -104,8 +105,8 @@ def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str, r
     """`what` is a run or an hour that costs `spent`."""
     later = f", and it is {most.caught_up:.1f} times its usual gap since the last one" if most.caught_up > 1 else ""
     later += f", and it earns {most.busier:.1f} times what it normally does" if most.busier > 1 else ""
-    normal = f"{velocity:g} times the {_shown(most.normal, currency)} of its last {most.samples} {what}s{later}"
-    reason = f"one {what} costs {_shown(spent, currency)}, more than {normal}"
+    normal = f"{velocity:g} times the {money(Money(most.normal, currency))} of its last {most.samples} {what}s{later}"
+    reason = f"one {what} costs {money(Money(spent, currency))}, more than {normal}"
     figures = {"spent": spent, "normal": most.normal, "limit": most.limit}
     evidence = {name: str(Money(micros, currency)) for name, micros in figures.items()}
     return Trip(
@@ -151,11 +152,6 @@ def _error_rate(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Tr
     return Trip(
         ERROR_RATE, reason, {"runs": enough, "failed": len(failed), "percent": round(100 * len(failed) / enough, 1)}
     )
-
-
-def _shown(micros: int, currency: str) -> str:
-    amount = Money(micros, currency)
-    return f"{amount.rounded() if micros >= MICROS else amount} {currency}"
 
 
 def needed(runs: int, replicas: int) -> int:

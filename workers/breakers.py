@@ -15,6 +15,7 @@ from nova.errors import NotFound, RevisionConflict
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.fleet.terms import Breaker
 from nova.fleet.transitions import probe_is_due
+from nova.words import when
 from workers.breaker import NO_PROGRESS, Done, Trip, judge, needed
 from workers.hosts.base import InstanceId, Overspent, RunEnded
 
@@ -185,7 +186,7 @@ class Breakers:
         if wait is None or until is None:
             return f"It stays so until a person lets it run again: {resume}."
         in_words = format_duration(wait.total_seconds())
-        return f"One run probes at {iso(until)} (in {in_words}). To let it run before: {resume}."
+        return f"One run probes at {when(until)} (in {in_words}). To let it run before: {resume}."
 
     def _again(self, one: Deployment, reason: str, trips: int, rule: str) -> bool:
         evidence = {"probe": self.probes[one.name].instance if one.name in self.probes else None}

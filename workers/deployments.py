@@ -17,6 +17,7 @@ from nova.fleet.terms import HealthRules, ImputedCost, Resources, Schedule, plai
 from nova.ledger import audit, deployments
 from nova.money import Money
 from nova.secrecy import scrub
+from nova.words import exact_money
 from workers.agents.configuration import checked, typed
 from workers.agents.registry import ALIASES, COMMANDS, load
 from workers.applied import version_of
@@ -208,7 +209,7 @@ def _refuse_without_room(nova: Parts, one: Deployment) -> None:
         return
     limit = lacking(one, left_in_total(nova, nova.fleet.snapshot(), one))
     if limit is not None:
-        amount = f"{limit.amount} {limit.amount.currency}"
+        amount = exact_money(limit.amount)
         raise Refused(
             f"{one.name} is paused because the budget of {limit.scope} is used up: {amount} in total",
             hint=f"raise it, and {one.name} goes on by itself: nova budgets set {limit.scope} AMOUNT/total",

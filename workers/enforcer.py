@@ -11,8 +11,9 @@ from nova.clock import Clock, iso, window_of
 from nova.errors import NovaError
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.decisions import DecisionRecord
-from nova.ledger.limits import TOTAL, Breach, Limit
+from nova.ledger.limits import TOTAL, Breach, Limit, standing
 from nova.money import Money
+from nova.words import when
 from workers.breakers import Breakers, first_line
 from workers.enforcement import CRASH_WINDOW, CrashPolicy, CrashWindow, Verdict, replayed
 from workers.hosts.base import BudgetHit, RunEnded
@@ -217,7 +218,7 @@ class Enforcer:
         self._fleet.cool_down(one.name, until)
         reason = f"{self._crash_policy.max_crashes} crashes within ten minutes: {first_line(fact.error)}"
         self._record(one, "pause", "crash_cooldown", reason, {"until": iso(until), "error": fact.error})
-        self._alert("cooling_down", f"{one.name} is cooling down", f"{reason}\nIt is tried again at {iso(until)}.")
+        self._alert("cooling_down", f"{one.name} is cooling down", f"{reason}\nIt is tried again at {when(until)}.")
         return True
 
     def _pause(self, one: Deployment, breach: Breach, kind: str, asked: Money | None = None) -> bool:
@@ -228,7 +229,7 @@ class Enforcer:
         told = {"until": iso(until) if until else None, "limit": f"{limit.scope} {limit.per}"}
         self._record(one, "pause", "budget", reason, told)
         goes_on = (
-            f"at {iso(until)}" if until else f"when you raise it: nova budgets set {limit.scope} AMOUNT/{limit.per}"
+            f"at {when(until)}" if until else f"when you raise it: nova budgets set {limit.scope} AMOUNT/{limit.per}"
         )
         self._alert("budget_refused", f"{one.name} is paused by its budget", f"{reason}\nIt goes on {goes_on}.")
         return True
@@ -237,7 +238,7 @@ class Enforcer:
         """Once for each tier of a window, whoever reaches it and however; a run's own budget is told of as it comes."""
         if not breach.limit.lasts or self._ledger.budgets.warned(breach):
             scope, tier = breach.limit.scope, breach.tier
-            self._alert("budget_near", f"{scope} has used {tier} % of its budget", _told(breach))
+            self._alert("budget_near", f"{scope} has used {tier}% of its budget", _told(breach))
 
     def _overridden(self, one: Deployment, breach: Breach) -> bool:
         """Whether a person resumed it in the very window that is broken: then only a refusal stops it again.
@@ -286,5 +287,4 @@ def _lasting(breach: Breach) -> tuple[bool, datetime | None]:
 def _told(breach: Breach) -> str:
     limit = breach.limit
     span = {"run": "in one run", "day": "today", "month": "this month", TOTAL: "in total"}[limit.per]
-    held = f" and {breach.reserved} reserved" if breach.reserved else ""
-    return f"{limit.scope} has {breach.spent}{held} of {limit.amount} {limit.amount.currency} spent {span}"
+    return f"{limit.scope} has {standing(breach)} {span}"

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from nova.clock import format_duration, iso
+from nova.clock import format_duration
 from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.instances import Observation
 from nova.ledger.limits import Limit
 from nova.ledger.run_records import RunSums
 from nova.money import Money
+from nova.words import exact_money, money, when
 from workers.breaker import SPEND_VELOCITY
 from workers.breakers import OPENED, REOPENED
 from workers.hosts.environment import NO_VALUE
@@ -75,7 +76,7 @@ def _of_managers(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo]
             advice = f"let it go on (kill -CONT {info.pid}): it starts itself again; or end it (kill -KILL {info.pid})"
             yield _problem(None, said, advice)
         elif record is not None and now - record.heartbeat_at > _SILENT:
-            said = f"the manager with process id {info.pid} has given no sign of life since {iso(record.heartbeat_at)}"
+            said = f"the manager with process id {info.pid} has given no sign of life since {when(record.heartbeat_at)}"
             yield _problem(None, said, "see NOVA_HOME/logs/manager.log, then `nova workers restart`")
 
 
@@ -94,7 +95,7 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
             f"see `nova workers logs {one.name}`, mend it, then `nova workers resume {one.name}`",
         )
     elif one.state == "cooling_down":
-        until = f" until {iso(one.state_until)}" if one.state_until else ""
+        until = f" until {when(one.state_until)}" if one.state_until else ""
         yield _problem(one.name, f"cooling down{until} after repeated crashes", f"see `nova workers logs {one.name}`")
     elif one.state == "paused" and one.pause_reason == "budget":
         if one.state_until is None:
@@ -103,7 +104,7 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
             )
             yield _problem(one.name, "paused: its budget in total is used up", advice)
             return
-        until = iso(one.state_until)
+        until = when(one.state_until)
         yield _problem(
             one.name, f"paused by its budget until {until}", "raise the budget, or wait for the window to turn"
         )
@@ -117,7 +118,7 @@ def _of_breaker(nova: Parts, one: Deployment, seen: list[Observation], now: date
     acts = nova.ledger.decisions.history(one.name, since=one.state_since - _MOMENT, limit=_ACTS)
     why = next((act.reason for act in acts if act.rule == OPENED), breaker.rule.replace("_", " "))
     after = next((f"; {act.reason}" for act in acts if act.rule == REOPENED), "")
-    since, follows = _to_the_second(one.state_since), _next_probe(one, seen, now)
+    since, follows = when(one.state_since), _next_probe(one, seen, now)
     said = f"its breaker has been open since {since}: {why}{after}; {follows}"
     advice = f"see `nova workers logs {one.name}`; to let it run at once: `nova workers resume {one.name}`"
     if breaker.rule == SPEND_VELOCITY:
@@ -129,10 +130,6 @@ def _roomier(velocity: float) -> str:
     return f"{max(10.0, 3 * velocity):g}"
 
 
-def _to_the_second(at: datetime) -> str:
-    return iso(at.replace(microsecond=0))
-
-
 def _next_probe(one: Deployment, seen: list[Observation], now: datetime) -> str:
     if one.breaker is not None and one.breaker.probing:
         under_way = any(each.run_started_at is not None for each in seen)
@@ -142,7 +139,7 @@ def _next_probe(one: Deployment, seen: list[Observation], now: datetime) -> str:
     if one.state_until > now:
         left = max(1, round((one.state_until - now).total_seconds()))
         in_words = format_duration(left if left < 120 else -(-left // 60) * 60)
-        return f"one run probes at {_to_the_second(one.state_until)} (in {in_words})"
+        return f"one run probes at {when(one.state_until)} (in {in_words})"
     held = ", ".join(each.instance for each in seen)
     return f"its probe is due, and waits for what still runs: {held}" if held else "its probe is due"
 
@@ -210,22 +207,22 @@ def _of_sync(nova: Parts, now: datetime) -> Iterator[Problem]:
         elif cursor.error is not None:
             yield _problem(None, f"the last sync of {source} failed: {cursor.error}", advice)
         elif now - cursor.succeeded_at > 2 * SYNC_INTERVAL:
-            yield _problem(None, f"{source} was last synced at {iso(cursor.succeeded_at)}", advice)
+            yield _problem(None, f"{source} was last synced at {when(cursor.succeeded_at)}", advice)
 
 
 def _of_money(nova: Parts, snapshot: FleetSnapshot) -> Iterator[Problem]:
     for row in nova.ledger.reports.unconverted():
         advice = f"nova revenue rates set {row.amount.currency}=RATE"
-        yield _problem(row.worker, f"{row.amount} {row.amount.currency} has no rate", advice)
+        yield _problem(row.worker, f"{money(row.amount)} has no rate", advice)
     stopped = {f"worker:{name}" for name, one in snapshot.deployments.items() if one.state != "active"}
     limits = [limit for limit in _lasting_limits(nova, snapshot) if limit.scope not in stopped]
     for breach in nova.ledger.budgets.broken(limits):
         limit = breach.limit
         per = "in total" if breach.until is None else f"per {limit.per}"
-        said = f"{limit.scope} has spent {breach.spent} of {limit.amount} {limit.amount.currency} {per}"
+        said = f"{limit.scope} has spent {exact_money(breach.spent)} of {exact_money(limit.amount)} {per}"
         advice = "raise it with `nova budgets set`"
         if breach.until is not None:
-            advice = f"it waits until {iso(breach.until)}, or {advice}"
+            advice = f"it waits until {when(breach.until)}, or {advice}"
         yield _problem(_worker_of(limit), said, advice)
 
 

@@ -21,6 +21,7 @@ from nova.ledger.instances import ManagerRecord
 from nova.ledger.limits import Limit
 from nova.money import Money
 from nova.secrecy import Scrubber
+from nova.words import count, money
 from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
 from workers.chronicle import Chronicle
@@ -237,8 +238,8 @@ class WorkerManager:
             self._alert(
                 "manager_restarted",
                 "the manager was restarted after it died",
-                f"{interrupted} runs were interrupted, {recovery.killed} commands ended, "
-                f"{charged} {charged.currency} of open reservations charged.",
+                f"{count(interrupted, 'run')} interrupted, {count(recovery.killed, 'command')} ended, "
+                f"{money(charged)} of open reservations charged.",
             )
 
     def _alert(self, event: str, title: str, body: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nova.ledger.leases import Rival
+from nova.words import count, money
 from workers.recovery import found_here, lives
 from workers.strays import end_strays
 from workers.vigil import TTL_S, Vigil
@@ -76,7 +77,7 @@ class Takeover:
             self._alert(
                 "manager_taken_over",
                 f"the manager with process id {one.pid} on {one.host} is taken over",
-                f"{why}. {len(done.runs)} runs were interrupted, {done.charged} {done.charged.currency} of open "
+                f"{why}. {count(len(done.runs), 'run')} interrupted, {money(done.charged)} of open "
                 "reservations charged. What it ran goes on under another manager.",
             )
         return True

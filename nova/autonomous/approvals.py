@@ -16,6 +16,7 @@ from nova.clock import iso
 from nova.errors import Refused
 from nova.ledger.decisions import DecisionRecord
 from nova.money import Money
+from nova.words import exact_money
 
 _WAIT_S = 10.0  # an approval waits for a cycle that is under way
 _AGAIN = "`nova autonomous run` proposes what is right now"
@@ -91,7 +92,7 @@ def _refuse_drift(meant: Decision, found: Decision, amount: Money) -> None:
         )
     if found.daily_cost_impact > amount:
         raise Refused(
-            f"it would now add {found.daily_cost_impact.rounded()} {amount.currency} a day, "
-            f"more than the {amount.rounded()} that was proposed",
+            f"it would now add {exact_money(found.daily_cost_impact)} a day, "
+            f"more than the {exact_money(amount)} that was proposed",
             hint=_AGAIN,
         )

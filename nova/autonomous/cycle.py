@@ -15,7 +15,6 @@ from nova.autonomous.evidence import Evidence
 from nova.autonomous.execute import close, execute, finish_leftovers
 from nova.autonomous.gate import DEFERRED, EXECUTE, PENDING, Gated, Situation, Standing, gate
 from nova.autonomous.office import OFF_THE_CLOCK, Office, cycle_lock, is_enabled, look, policy_of
-from nova.autonomous.phrases import count
 from nova.autonomous.policy import Policy
 from nova.autonomous.records import ENGINE, brought_up, keep_ids, record_of, refresh, shown
 from nova.clock import iso
@@ -23,6 +22,7 @@ from nova.errors import UsageProblem
 from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, restate, short_id, transition
 from nova.money import Money
 from nova.revenue.shared import book_due
+from nova.words import count
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from nova.autonomous import phrases
 from nova.autonomous.decision import Decision, Kind
 from nova.autonomous.evidence import Change, Evidence, StepEvidence
 from nova.autonomous.interval import Bounds, difference
 from nova.autonomous.policy import Policy
-from nova.clock import iso
 from nova.money import MICROS, Money
+from nova.words import count, money, percent, span, threshold, when
 
 POOR_WINDOWS = 3
 
@@ -32,13 +31,13 @@ def unmatured(step: StepEvidence, policy: Policy) -> str | None:
     A step that was taken back keeps its lesson for a whole window, or the replicas would go up and down for ever.
     """
     if step.to_replicas < step.from_replicas and step.after.end - step.at < policy.window:
-        tried = phrases.count(step.from_replicas, "replica")
-        return f"{tried} did not pay, and that is tried again after {phrases.span(policy.window)}"
+        tried = count(step.from_replicas, "replica")
+        return f"{tried} did not pay, and that is tried again after {span(policy.window)}"
     if step.after.runs < policy.min_runs:
-        return f"{phrases.count(step.after.runs, 'run')} since then, {policy.min_runs} are needed"
+        return f"{count(step.after.runs, 'run')} since then, {policy.min_runs} are needed"
     rest = max(policy.warmup, policy.cooldown)
     if step.after.end - step.at < rest:
-        return f"its evidence covers less than {phrases.span(rest)}"
+        return f"its evidence covers less than {span(rest)}"
     return None
 
 
@@ -103,11 +102,11 @@ class _Case:
         roi, window = self.roi, self.evidence.window
         if roi is None:
             return "ROI is unknown"
-        sales = phrases.count(window.sales.count, "sale")
+        sales = count(window.sales.count, "sale")
         return (
-            f"ROI is {window.roi:.1f} % over {phrases.span(window.end - window.start)} "
-            f"({phrases.money(window.revenue)} from {phrases.money(window.cost)}, {sales}; "
-            f"with {self.policy.confidence:.0%} confidence each way {roi.low:.1f} % to {roi.high:.1f} %)"
+            f"ROI is {percent(window.roi)} over {span(window.end - window.start)} "
+            f"({money(window.revenue)} from {money(window.cost)}, {sales}; "
+            f"with {self.policy.confidence:.0%} confidence each way {percent(roi.low)} to {percent(roi.high)})"
         )
 
 
@@ -131,10 +130,10 @@ def _probe(case: _Case) -> Decision:
     seen, policy = case.evidence, case.policy
     due = (seen.state_since or case.now) + policy.probe_interval
     if case.now < due:
-        return case.hold("paused_by_roi", f"it is paused for its ROI; the next probe is due at {iso(due)}")
+        return case.hold("paused_by_roi", f"it is paused for its ROI; the next probe is due at {when(due)}")
     found = (
-        f"it has been paused for its ROI for {phrases.span(policy.probe_interval)}: one instance may show for "
-        f"{phrases.span(policy.probe_window)} whether that has changed"
+        f"it has been paused for its ROI for {span(policy.probe_interval)}: one instance may show for "
+        f"{span(policy.probe_window)} whether that has changed"
     )
     return _within_budget(case, case.verdict(Kind.RESUME, "probe", found, 1))
 
@@ -143,16 +142,14 @@ def _probing(case: _Case) -> Decision | None:
     since = case.evidence.probing_since
     if since is None or case.now >= since + case.policy.probe_window:
         return None
-    return case.hold("probing", f"one instance probes until {iso(since + case.policy.probe_window)}")
+    return case.hold("probing", f"one instance probes until {when(since + case.policy.probe_window)}")
 
 
 def _too_few_runs(case: _Case) -> Decision | None:
     window, needed = case.evidence.window, case.policy.min_runs
     if window.runs >= needed:
         return None
-    return case.hold(
-        "too_few_runs", f"{phrases.count(window.runs, 'run')} since {iso(window.start)}, {needed} are needed"
-    )
+    return case.hold("too_few_runs", f"{count(window.runs, 'run')} since {when(window.start)}, {needed} are needed")
 
 
 def _warming_up(case: _Case) -> Decision | None:
@@ -162,7 +159,7 @@ def _warming_up(case: _Case) -> Decision | None:
     begun = max(seen.first_run_at, seen.evidence_since or seen.first_run_at)
     if case.now - begun >= warmup:
         return None
-    return case.hold("warming_up", f"its evidence began at {iso(begun)}, less than {phrases.span(warmup)} ago")
+    return case.hold("warming_up", f"its evidence began at {when(begun)}, less than {span(warmup)} ago")
 
 
 def _no_cost(case: _Case) -> Decision | None:
@@ -186,7 +183,7 @@ def _kill(case: _Case) -> Decision | None:
     limit = case.policy.kill_roi
     if not case.below(limit):
         return None
-    return case.verdict(Kind.KILL, "kill", f"{case.figures()}: credibly below the {limit:g} % that kill", 0)
+    return case.verdict(Kind.KILL, "kill", f"{case.figures()}: credibly below the {threshold(limit)} that kill", 0)
 
 
 def _undo_step(case: _Case) -> Decision | None:
@@ -200,7 +197,7 @@ def _undo_step(case: _Case) -> Decision | None:
         Kind.SCALE_DOWN,
         "undo_step",
         f"the step from {step.from_replicas} to {step.to_replicas} replicas did not pay: the ROI of what it added is "
-        f"{gained.mid:.1f} % and credibly below {policy.min_roi:g} % (at most {gained.high:.1f} %)",
+        f"{percent(gained.mid)} and credibly below {threshold(policy.min_roi)} (at most {percent(gained.high)})",
         max(step.from_replicas, 1),
     )
 
@@ -210,7 +207,7 @@ def _scale_up(case: _Case) -> Decision | None:
     if not case.above(policy.scale_roi):
         return None
     blocked = _why_not_more(case)
-    found = f"{case.figures()}: credibly above the {policy.scale_roi:g} % that scale up"
+    found = f"{case.figures()}: credibly above the {threshold(policy.scale_roi)} that scale up"
     if blocked:
         return case.hold(blocked[0], f"{found}, but {blocked[1]}")
     to = min(seen.max_replicas, max(seen.replicas + 1, _ceil(seen.replicas * policy.scale_factor)))
@@ -218,7 +215,7 @@ def _scale_up(case: _Case) -> Decision | None:
         Kind.SCALE_UP,
         "scale_up",
         f"{found}; {seen.replicas} to {to} replicas add "
-        f"{phrases.money(seen.spend_per_replica_day * (to - seen.replicas))} a day",
+        f"{money(seen.spend_per_replica_day * (to - seen.replicas))} a day",
         to,
     )
     return _within_budget(case, step)
@@ -231,18 +228,21 @@ def _why_not_more(case: _Case) -> tuple[str, str] | None:
     if seen.replicas < 1:
         return "no_replicas", "it is declared with no replicas"
     if seen.replicas >= seen.max_replicas:
-        return "at_max_replicas", f"it may have at most {phrases.count(seen.max_replicas, 'replica')}"
+        return "at_max_replicas", f"it may have at most {count(seen.max_replicas, 'replica')}"
     if seen.window.success_rate < policy.min_success_rate:
         rate = seen.window.success_rate
-        return "low_success", f"only {rate:.1f} % of its runs succeed, {policy.min_success_rate:g} % are needed"
+        return (
+            "low_success",
+            f"only {percent(rate)} of its runs succeed, {threshold(policy.min_success_rate)} are needed",
+        )
     if seen.state == "cooling_down":
         return "cooling_down", "it is cooling down after crashes"
     if seen.last_action_at and case.now - seen.last_action_at < policy.cooldown:
-        last = iso(seen.last_action_at)
-        return "cooling_down", f"its last step was at {last}, less than {phrases.span(policy.cooldown)} ago"
+        last = when(seen.last_action_at)
+        return "cooling_down", f"its last step was at {last}, less than {span(policy.cooldown)} ago"
     lacking = unmatured(seen.last_step, policy) if seen.last_step else None
     if seen.last_step and lacking:
-        return "step_immature", f"the step at {iso(seen.last_step.at)} cannot be judged yet: {lacking}"
+        return "step_immature", f"the step at {when(seen.last_step.at)} cannot be judged yet: {lacking}"
     return None
 
 
@@ -250,7 +250,7 @@ def _within_budget(case: _Case, proposal: Decision) -> Decision:
     left, scope = case.evidence.budget_left, case.evidence.budget_scope
     if proposal.daily_cost_impact.micros <= max(left.micros, 0):
         return proposal
-    why = f"the day's budget of {scope} leaves {phrases.money(left)} at the present pace"
+    why = f"the day's budget of {scope} leaves {money(left)} at the present pace"
     return case.hold("no_budget", f"{proposal.reason}, but {why}")
 
 
@@ -259,7 +259,7 @@ def _improve_or_pause(case: _Case) -> Decision | None:
     if not case.below(limit):
         return None
     poor = _poor_windows(case)
-    found = f"{case.figures()}: credibly below {limit:g} % over {poor} of {POOR_WINDOWS} successive windows"
+    found = f"{case.figures()}: credibly below {threshold(limit)} over {poor} of {POOR_WINDOWS} successive windows"
     if poor < POOR_WINDOWS:
         return case.hold("below_band", found)
     if not seen.untried:
@@ -283,7 +283,10 @@ def _otherwise(case: _Case) -> Decision:
     roi, policy = case.evidence.window.roi, case.policy
     inside = roi is not None and policy.min_roi <= roi <= policy.scale_roi
     if inside:
-        return case.hold("in_band", f"{case.figures()}: between {policy.min_roi:g} % and {policy.scale_roi:g} %")
+        return case.hold(
+            "in_band",
+            f"{case.figures()}: between {threshold(policy.min_roi)} and {threshold(policy.scale_roi)}",
+        )
     return case.hold("uncertain", f"{case.figures()}: too uncertain to act on")
 
 

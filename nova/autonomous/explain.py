@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from nova.autonomous.office import OFF_THE_CLOCK, Office, is_enabled, look, policy_of
-from nova.autonomous.phrases import count
 from nova.autonomous.records import shown
-from nova.clock import format_duration, iso
+from nova.clock import format_duration, iso, parse_time
+from nova.errors import UsageProblem
 from nova.ledger.decisions import DecisionRecord
+from nova.money import Money
+from nova.words import count, money, threshold, when
 
+_AMOUNTS = frozenset(
+    (
+        *("daily_cost_impact", "approve_up_to", "first_asked", "cost", "revenue", "largest_sale", "amount"),
+        *("spend_per_replica_day", "budget_left", "require_approval_above", "spent", "normal", "limit"),
+    )
+)
+_INSTANTS = frozenset({"start", "end", "at", "since", "until", "decided_at"})
 _WHOSE = {"own": "its own", "department": "its department's", "fleet": "the fleet's"}
 
 
@@ -41,8 +51,12 @@ def status(nova: Office) -> dict[str, Any]:
 def history(
     nova: Office, worker: str | None = None, since: datetime | None = None, limit: int | None = None
 ) -> dict[str, Any]:
-    """Decisions and enforcement, newest first."""
-    return {"decisions": [shown(one) for one in nova.ledger.decisions.history(worker, since, limit=limit)]}
+    """Decisions and enforcement, newest first. Raises NotFound for a worker that is neither deployed nor in it."""
+    decisions = nova.ledger.decisions
+    found = decisions.history(worker, since, limit=limit)
+    if worker is not None and not found and not decisions.history(worker, holds=True, limit=1):
+        nova.fleet.get(worker)
+    return {"decisions": [shown(one) for one in found]}
 
 
 def explained(nova: Office, id: str) -> dict[str, Any]:
@@ -54,15 +68,15 @@ def explained(nova: Office, id: str) -> dict[str, Any]:
 
 def explain(nova: Office, id: str) -> str:
     """The same in words."""
-    return words(nova.ledger.decisions.get(id))
+    return words(nova.ledger.decisions.get(id), nova.fleet.snapshot().currency)
 
 
-def words(record: DecisionRecord) -> str:
-    body = record.body
+def words(record: DecisionRecord, currency: str) -> str:
+    body = _in_words(record.body, currency)
     lines = [
         f"{record.id}: {record.kind} of {record.worker}, {record.state}",
         "",
-        f"when      {iso(record.at)}, by {record.actor}" + (f" in cycle {record.cycle}" if record.cycle else ""),
+        f"when      {when(record.at)}, by {record.actor}" + (f" in cycle {record.cycle}" if record.cycle else ""),
         f"rule      {record.rule}",
         f"because   {record.reason}",
     ]
@@ -70,7 +84,7 @@ def words(record: DecisionRecord) -> str:
         lines.append(f"replicas  {body['from_replicas']} to {body['to_replicas']}")
     if body.get("daily_cost_impact") is not None:
         lines.append(f"cost      {body['daily_cost_impact']} a day, risk {body.get('risk')}")
-    lines += _approval(record)
+    lines += _approval(record, body)
     if body.get("evidence"):
         lines += ["", *(_evidence if "window" in body["evidence"] else _figures)(body["evidence"])]
     if body.get("policy"):
@@ -78,10 +92,26 @@ def words(record: DecisionRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _approval(record: DecisionRecord) -> list[str]:
-    body, lines = record.body, []
+def _in_words(figures: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    """What is kept exactly, as people read it. What is no amount or instant stays as it is."""
+    return {name: _in_word(name, value, currency) for name, value in figures.items()}
+
+
+def _in_word(name: str, value: Any, currency: str) -> Any:
+    if isinstance(value, Mapping):
+        return _in_words(value, currency)
+    try:
+        if isinstance(value, str) and name in _AMOUNTS:
+            return money(Money.parse(value, currency))
+        return when(parse_time(value)) if isinstance(value, str) and name in _INSTANTS else value
+    except UsageProblem:  # as a budget's limit, which names its scope
+        return value
+
+
+def _approval(record: DecisionRecord, body: Mapping[str, Any]) -> list[str]:
+    lines = []
     if body.get("approve_up_to"):
-        until = f" until {iso(record.expires_at)}" if record.expires_at else ""
+        until = f" until {when(record.expires_at)}" if record.expires_at else ""
         lines.append(f"approval  needed, for at most {body['approve_up_to']} a day{until}")
     if body.get("first_asked") not in (None, body.get("daily_cost_impact")):
         lines.append(f"at first  it was asked for {body['first_asked']} a day")
@@ -127,12 +157,12 @@ def _figures(seen: dict[str, Any]) -> list[str]:
 def _policy(policy: dict[str, Any], version: Any) -> list[str]:
     return [
         (
-            f"Policy version {version}: kill below {policy['kill_roi']} %, "
-            f"improve or pause below {policy['min_roi']} %, scale above {policy['scale_roi']} %,"
+            f"Policy version {version}: kill below {threshold(policy['kill_roi'])}, "
+            f"improve or pause below {threshold(policy['min_roi'])}, scale above {threshold(policy['scale_roi'])},"
         ),
         (
             f"each with {policy['confidence']:.0%} confidence over {format_duration(policy['window'])}; at least "
-            f"{policy['min_runs']} runs and {policy['min_success_rate']} % success;"
+            f"{policy['min_runs']} runs and {threshold(policy['min_success_rate'])} success;"
         ),
         f"a person decides above {policy['require_approval_above']} a day.",
     ]

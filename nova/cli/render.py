@@ -1,42 +1,21 @@
-"""Values as an operator reads them. For people only: JSON carries exact strings (see output.py)."""
+"""Values as tables show them, beside those that reasons and errors share with them (nova.words)."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
-from nova.clock import iso
-from nova.money import Money, digits
-
-NOTHING = "-"
-
-
-def money(amount: Money | None) -> str:
-    """`$1,234.50` or `1,234.50 EUR`, rounded to the currency's digits; below one unit, two that count."""
-    if amount is None:
-        return NOTHING
-    value = amount.to_decimal()
-    places = digits(amount.currency)
-    if value and abs(value) < 1:
-        places = min(6, max(places, 1 - value.adjusted()))
-    shown = f"{abs(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
-    while places > digits(amount.currency) and shown.endswith("0"):
-        shown, places = shown[:-1], places - 1
-    sign = "-" if value < 0 else ""
-    return f"{sign}${shown}" if amount.currency == "USD" else f"{sign}{shown} {amount.currency}"
+from nova.money import Money
+from nova.words import NOTHING as NOTHING
+from nova.words import count as count
+from nova.words import money as money
+from nova.words import percent as percent
+from nova.words import when as when
 
 
 def money_text(amount: str | None, currency: str) -> str:
     """The same for an amount as JSON carries it."""
     return NOTHING if amount is None else money(Money.parse(amount, currency))
-
-
-def percent(value: float | Decimal | None) -> str:
-    """Whole percent from a hundred up, one decimal below."""
-    if value is None:
-        return NOTHING
-    shown = float(value)
-    return f"{shown:,.0f}%" if abs(shown) >= 100 or shown.is_integer() else f"{shown:.1f}%"
 
 
 def bar(first: Decimal, second: Decimal, width: int = 20) -> str:
@@ -74,16 +53,6 @@ def age(at: datetime | None, now: datetime) -> str:
         return "now"
     shown = duration(abs(seconds)).split()[0] if abs(seconds) >= 10 else f"{abs(seconds):.0f}s"
     return f"{shown} ago" if seconds > 0 else f"in {shown}"
-
-
-def when(at: datetime | None) -> str:
-    """To the second, in UTC."""
-    return NOTHING if at is None else iso(at.replace(microsecond=0))
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 entry`, `2,000 entries`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(number: float | None) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from nova.clock import iso, window_end, window_of
+from nova.clock import window_end, window_of
 from nova.errors import BudgetExceeded
 from nova.money import Money
+from nova.words import exact_money, when
 
 TOTAL = "total"  # the window that never turns
 _LASTING = {"run": 0, "day": 1, "month": 2, TOTAL: 3}
@@ -139,15 +140,19 @@ class LimitReached(BudgetExceeded):
 
 def _words(breach: Breach, asked: Money) -> str:
     limit = breach.limit
-    reserved = f" and reserved {breach.reserved}" if breach.reserved else ""
-    amount = f"{limit.amount} {limit.amount.currency}"
-    return f"{limit.scope} has spent {breach.spent}{reserved} of {amount} {_SPAN[limit.per]}; {asked} more was asked"
+    return f"{limit.scope} has {standing(breach)} {_SPAN[limit.per]}; {exact_money(asked)} more was asked"
+
+
+def standing(breach: Breach) -> str:
+    """`spent $4.90 and reserved $0.05 of $5.00`."""
+    reserved = f" and reserved {exact_money(breach.reserved)}" if breach.reserved else ""
+    return f"spent {exact_money(breach.spent)}{reserved} of {exact_money(breach.limit.amount)}"
 
 
 def _advice(breach: Breach) -> str:
     limit = breach.limit
     scope = "worker:NAME" if limit.scope == "run" else limit.scope
-    wait = f", or wait until {iso(breach.until)}" if breach.until else ""
+    wait = f", or wait until {when(breach.until)}" if breach.until else ""
     return f"raise it with `nova budgets set {scope} AMOUNT/{limit.per}`{wait}"
 
 

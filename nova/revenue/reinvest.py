@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nova.clock import format_duration, iso
 from nova.money import Money, roi_percent
 from nova.revenue.office import Office
+from nova.words import count, money, percent, threshold
 
 if TYPE_CHECKING:
     from nova.fleet.documents import Deployment
@@ -97,8 +98,11 @@ def share_out(candidates: Sequence[Candidate], available: Money, min_roi: float,
             continue
         amount = min(one.step, left)
         left -= amount
-        words = f"ROI {one.roi:g} % over {span} and {one.runs} runs; from {one.replicas} to {one.to_replicas} replicas"
-        short = "" if amount == one.step else f", {one.step} if there were more to put back"
+        words = (
+            f"ROI {percent(one.roi)} over {span} and {count(one.runs, 'run')}; "
+            f"from {one.replicas} to {one.to_replicas} replicas"
+        )
+        short = "" if amount == one.step else f", {money(one.step)} if there were more to put back"
         shares.append(Share(one, amount, words + short))
     return shares
 
@@ -106,7 +110,7 @@ def share_out(candidates: Sequence[Candidate], available: Money, min_roi: float,
 def _too_little(one: Candidate, min_roi: float) -> str | None:
     if one.roi is None:
         return "no cost is known"
-    return f"ROI {one.roi:g} % is below {min_roi:g} %" if one.roi < min_roi else None
+    return f"ROI {percent(one.roi)} is below {threshold(min_roi)}" if one.roi < min_roi else None
 
 
 def reinvest(nova: PolicyOffice, *, now: datetime | None = None) -> dict[str, Any]:
@@ -153,9 +157,9 @@ def _held(one: Deployment, runs: int, success_rate: float, policy: Thresholds) -
     if one.replicas >= one.max_replicas or not one.replicas:
         return f"it has {one.replicas} of at most {one.max_replicas} replicas"
     if runs < policy.min_runs:
-        return f"{runs} runs are too few to tell"
+        return f"{count(runs, 'run')} {'is' if runs == 1 else 'are'} too few to tell"
     if success_rate < policy.min_success_rate:
-        return f"only {success_rate:.0f} % of its runs succeed"
+        return f"only {percent(success_rate)} of its runs succeed"
     return None
 
 

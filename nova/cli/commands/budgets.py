@@ -148,4 +148,4 @@ def tiers(
     if json:
         emit({"tiers": list(found)})
     else:
-        line(f"warned at {', '.join(f'{percent} %' for percent in found)} of a budget")
+        line(f"warned at {', '.join(f'{percent}%' for percent in found)} of a budget")

@@ -105,7 +105,8 @@ def history(
         emit(document)
         return
     if not document["decisions"]:
-        say("nothing has been decided yet")
+        of = f" of {worker}" if worker else ""
+        say(f"nothing has been decided{of} {'since then' if since else 'yet'}")
         return
     columns = (
         Column("at"),

@@ -131,7 +131,7 @@ def test_while_it_stands_the_amount_follows_the_fleet_under_the_same_id(big: Any
     assert (asked["created_at"], asked["expires_at"]) == (first["created_at"], first["expires_at"])
     assert float(asked["daily_cost_impact"]) == pytest.approx(1.07 * float(first["daily_cost_impact"]), rel=0.01)
     assert [row.action for row in big.ledger.audit.log()].count("decision_restated") == 1
-    assert f"it was asked for {first['daily_cost_impact']} a day" in explain(big, first["id"])
+    assert "it was asked for $120.36 a day" in explain(big, first["id"])
     assert len(big.alerts.sent) == 2
     done = approve(big, asked["id"], "dana")
     assert (done.state, done.body["daily_cost_impact"]) == ("executed", asked["daily_cost_impact"])

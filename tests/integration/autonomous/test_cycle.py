@@ -289,3 +289,13 @@ def test_replicas_that_do_not_pay_are_taken_back(office: Any, now: datetime) -> 
     office.history("eager", cost="0.20", revenue="0.60", runs=72, end=now + timedelta(days=3))
     assert office.outcome() == {"eager": ("scale_down", "executed")}
     assert office.fleet.get("eager").replicas == 1
+
+
+def test_the_history_of_a_name_that_never_was_is_not_found(five: Any) -> None:
+    assert history(five, "winner") == {"decisions": []}
+    five.cycle()
+    told = history(five, "loser")["decisions"]
+    five.fleet.retire("loser")
+    assert told and history(five, "loser")["decisions"] == told
+    with pytest.raises(NotFound, match="no deployment is called 'winer'"):
+        history(five, "winer")

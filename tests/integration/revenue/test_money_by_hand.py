@@ -189,7 +189,7 @@ def test_profit_is_put_back_where_it_earned_best(nova: Nova) -> None:
     assert [row["worker"] for row in found["rows"]][:2] == ["rookie", "winner"]
     assert (rows["winner"]["amount"], rows["winner"]["to_replicas"]) == ("10.00", 2)
     assert (rows["fair"]["amount"], rows["loser"]["amount"], rows["rookie"]["amount"]) == ("10.00", "0.00", "0.00")
-    assert "3 runs are too few" in rows["rookie"]["reason"] and "below 150 %" in rows["loser"]["reason"]
+    assert "3 runs are too few" in rows["rookie"]["reason"] and "below 150%" in rows["loser"]["reason"]
     assert found["total"] == "20.00" and found["share_percent"] == round(100 * 20 / 111, 2)
     assert nova.fleet.snapshot().deployments == before
 

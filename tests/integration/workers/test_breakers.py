@@ -163,7 +163,7 @@ def test_a_run_that_asks_for_far_more_than_normal_is_refused_and_stopped(managed
     managed.stop()
     last = managed.runs("w")[0]
     assert last.status == "interrupted" and not last.crash
-    assert "more than 3 times the 0.10 USD of its last" in last.error
+    assert "more than 3 times the $0.10 of its last" in last.error
     assert booked(managed.ledger, "w", "cost") == usd("0.10") * (len(managed.runs("w")) - 1) + usd("0.30")
 
 

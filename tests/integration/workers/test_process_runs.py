@@ -387,7 +387,7 @@ def test_a_process_that_overspends_is_stopped_in_the_middle_of_its_run(rig: Rig)
         """)
     )
     run = rig.ended("w")
-    assert run.status == "interrupted" and "more than 3 times the 0.10 USD" in run.error
+    assert run.status == "interrupted" and "more than 3 times the $0.10" in run.error
     assert booked(rig.ledger, "w", "cost") < usd("1.00")
     rig.look()
     (told,) = [fact for fact in rig.facts if isinstance(fact, Overspent)]

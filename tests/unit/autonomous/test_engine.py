@@ -31,7 +31,7 @@ def test_a_credible_winner_is_scaled_up_one_step(given: Any) -> None:
     assert str(decision.daily_cost_impact) == "2.40"
     assert decision.roi_percent == 500
     assert 300 < decision.roi_low < 500 < decision.roi_high
-    assert "300 %" in decision.reason
+    assert "300%" in decision.reason
 
 
 def test_a_credible_loser_is_killed(given: Any) -> None:

@@ -85,7 +85,7 @@ def test_a_refusal_says_what_was_spent_of_what_and_until_when(budgets: Budgets, 
     with pytest.raises(LimitReached) as refusal:
         budgets.spend(run, usd("0.03"), limits)
     error = refusal.value
-    assert error.message == "worker:mailer has spent 9.98 of 10.00 USD today; 0.03 more was asked"
+    assert error.message == "worker:mailer has spent $9.98 of $10.00 today; $0.03 more was asked"
     assert error.hint == "raise it with `nova budgets set worker:mailer AMOUNT/day`, or wait until 2026-11-22T00:00:00Z"
     assert (error.limit, error.spent, error.reserved, error.asked) == (limits[0], usd("9.98"), usd("0"), usd("0.03"))
     assert error.exit_code == 4
@@ -95,7 +95,7 @@ def test_of_several_limits_in_the_way_the_longest_lasting_is_named(budgets: Budg
     limits = [limit("run", "1", "run"), limit("worker:mailer", "1"), limit("fleet", "1", "month")]
     budgets.reserve(run, usd("0.5"), limits)
     with pytest.raises(
-        LimitReached, match=r"fleet has spent 0\.00 and reserved 0\.50 of 1\.00 USD this month"
+        LimitReached, match=r"fleet has spent \$0\.00 and reserved \$0\.50 of \$1\.00 this month"
     ) as refusal:
         budgets.spend(run, usd("0.51"), limits)
     assert [breach.limit for breach in refusal.value.refused] == [limits[2], limits[1], limits[0]]
@@ -108,7 +108,7 @@ def test_a_total_never_turns_and_its_refusal_names_no_time(budgets: Budgets, run
     clock.advance(400 * 86_400)
     with pytest.raises(LimitReached) as refusal:
         budgets.spend(run, usd("0.4"), limits)
-    assert refusal.value.message == "worker:mailer has spent 0.70 of 1.00 USD in total; 0.40 more was asked"
+    assert refusal.value.message == "worker:mailer has spent $0.70 of $1.00 in total; $0.40 more was asked"
     assert refusal.value.hint == "raise it with `nova budgets set worker:mailer AMOUNT/total`"
     assert refusal.value.breach.until is None
     booked = budgets.spent(run, usd("0.4"), limits)
@@ -321,7 +321,7 @@ def test_a_bill_booked_elsewhere_counts_too(store: Store, budgets: Budgets, run:
     from nova.ledger.entries import Entry
 
     Entries(store).record([Entry("b1", "manual", "cost", usd("0.9"), clock.now(), worker="mailer")])
-    with pytest.raises(LimitReached, match=r"spent 0\.90 of 1\.00"):
+    with pytest.raises(LimitReached, match=r"spent \$0\.90 of \$1\.00"):
         budgets.spend(run, usd("0.2"), [limit("worker:mailer", "1")])
 
 

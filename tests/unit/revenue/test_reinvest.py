@@ -22,7 +22,7 @@ def candidate(
 def test_the_best_comes_first_until_the_profit_is_gone() -> None:
     shares = share_out([candidate("good", "30", "6"), candidate("best", "80", "8")], usd("10"), 150, "7d")
     assert [(one.candidate.worker, str(one.amount)) for one in shares] == [("best", "8.00"), ("good", "2.00")]
-    assert "ROI 900 % over 7d and 100 runs" in shares[0].reason and "6.00 if there were more" in shares[1].reason
+    assert "ROI 900% over 7d and 100 runs" in shares[0].reason and "$6.00 if there were more" in shares[1].reason
 
 
 def test_a_step_costs_what_the_added_replicas_will() -> None:
@@ -39,7 +39,7 @@ def test_those_held_or_too_poor_get_nothing_and_are_told_why() -> None:
     reasons = {one.candidate.worker: (str(one.amount), one.reason) for one in share_out(given, usd("99"), 150, "7d")}
     assert reasons == {
         "paused": ("0.00", "it is paused"),
-        "poor": ("0.00", "ROI 11.11 % is below 150 %"),
+        "poor": ("0.00", "ROI 11.1% is below 150%"),
         "free": ("0.00", "no cost is known"),
     }
 

@@ -181,5 +181,5 @@ def test_an_abnormal_cost_is_told_with_its_figures() -> None:
     most = ceiling(costs(*[400_000] * 12), 3.0, LEAST_RUNS, 12 * 60.0, "w#1")
     assert most is not None
     trip = over(5_110_000, most, "run", 3.0, "USD")
-    assert trip.reason == "one run costs 5.11 USD, more than 3 times the 0.40 USD of its last 12 runs"
+    assert trip.reason == "one run costs $5.11, more than 3 times the $0.40 of its last 12 runs"
     assert trip.evidence["limit"] == "1.20" and trip.evidence["normal"] == "0.40"

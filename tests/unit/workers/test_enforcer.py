@@ -208,12 +208,12 @@ def test_each_tier_of_a_window_is_told_once_whoever_reaches_it(
         return told.titles
 
     ledger.entries.record([Entry("b1", "bills", "cost", Money.parse("6", "USD"), clock.now(), "w")])
-    assert look() == look() == ["worker:w has used 50 % of its budget"]
+    assert look() == look() == ["worker:w has used 50% of its budget"]
     booked = ledger.budgets.spend(run, Money.parse("2.5", "USD"), [watched])
     hit = BudgetHit("near", "w", "r1", booked.near)
     for _ in range(2):
         Enforcer(fleet, ledger, clock, CrashPolicy(), told).budget_hit(hit, fleet.snapshot())
-    assert look() == ["worker:w has used 50 % of its budget", "worker:w has used 80 % of its budget"]
+    assert look() == ["worker:w has used 50% of its budget", "worker:w has used 80% of its budget"]
     watched = Limit("worker:w", "total", Money.parse("17", "USD"), tiers=(50, 80))
-    assert look()[2:] == ["worker:w has used 50 % of its budget"]
+    assert look()[2:] == ["worker:w has used 50% of its budget"]
     assert [row.action for row in ledger.audit.log()].count("budget_warned") == 3

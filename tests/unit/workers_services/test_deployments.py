@@ -186,7 +186,7 @@ def test_what_a_total_stopped_is_not_resumed_before_it_has_room(nova: Nova, cloc
     deploy(nova, name="mail", budget=["5/total"])
     nova.ledger.entries.record([Entry("b", "bill", "cost", Money.parse("4.90", "USD"), clock.now(), "mail")])
     nova.fleet.pause("mail", "budget", None, needs=Money.parse("0.20", "USD"))
-    with pytest.raises(Refused, match=r"budget of worker:mail is used up: 5\.00 USD in total") as refusal:
+    with pytest.raises(Refused, match=r"budget of worker:mail is used up: \$5\.00 in total") as refusal:
         resume(nova, "mail", by="dana")
     assert "nova budgets set worker:mail AMOUNT/total" in (refusal.value.hint or "")
     set_budget(nova, "worker:mail", "total", Money.parse("6", "USD"), by="dana")

@@ -129,14 +129,14 @@ def test_a_broken_budget_is_told_and_one_that_is_near_is_not_a_problem(nova: Nov
     spend(nova, "4.50")
     assert said(nova) == []
     nova.ledger.entries.record([Entry("c2", "bill", "cost", Money.parse("1", "USD"), nova.clock.now(), "mail")])
-    assert said(nova) == [("mail", "worker:mail has spent 5.50 of 5.00 USD per day")]
+    assert said(nova) == [("mail", "worker:mail has spent $5.50 of $5.00 per day")]
 
 
 def test_the_fleets_own_day_is_a_budget_too(nova: Nova, manager: Any) -> None:
     deploy(nova)
     manager()
     spend(nova, "100.01")
-    assert said(nova) == [(None, "fleet has spent 100.01 of 100.00 USD per day")]
+    assert said(nova) == [(None, "fleet has spent $100.01 of $100.00 per day")]
 
 
 def test_a_sync_that_is_stale_failed_or_never_came_is_told(
