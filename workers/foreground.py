@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,16 +123,19 @@ class ForegroundRun:
             managers.stopped(self.id, self._clock.now())
 
     def _spec(self, one: Deployment, snapshot: FleetSnapshot) -> Spec:
-        declared = snapshot.limits_for(one, self._settings.default_daily)
         return Spec.of(
             one,
             1,
-            tuple(Limit(*limit, tiers=snapshot.tiers) for limit in declared),
+            self._limits(one, snapshot),
             foreground=True,
             replicas=1,
             schedule=Schedule(once=True),
             since=self._clock.now(),
         )
+
+    def _limits(self, one: Deployment, snapshot: FleetSnapshot) -> tuple[Limit, ...]:
+        declared = snapshot.limits_for(one, self._settings.default_daily)
+        return tuple(Limit(*limit, tiers=snapshot.tiers) for limit in declared)
 
     def _watched(self, host: LocalHost, spec: Spec) -> RunEnded:
         want = {spec.instance: spec}
@@ -143,7 +147,7 @@ class ForegroundRun:
                     self._wakeup.wait(_LOOK_S)
                 if self._fleet.token() != self._version:
                     self._version = self._fleet.token()
-                    self._heed(host, spec)
+                    want = self._heed(host, want, spec)
         finally:
             host.stop(self._settings.grace_s, lambda: self._stop_asked > 1)
             report = host.report()
@@ -153,12 +157,15 @@ class ForegroundRun:
             raise NotFound(f"{spec.worker} was stopped before its run began")
         return ended
 
-    def _heed(self, host: LocalHost, spec: Spec) -> None:
-        """A kill is for this run too."""
-        one = self._fleet.snapshot().deployments.get(spec.worker)
-        if one is None or one.state == "killed":
-            self.refused = True
-            host.kill(spec.instance)
+    def _heed(self, host: LocalHost, want: dict[InstanceId, Spec], spec: Spec) -> dict[InstanceId, Spec]:
+        """A kill is for this run too, and so are the budgets as they are now."""
+        snapshot = self._fleet.snapshot()
+        one = snapshot.deployments.get(spec.worker)
+        if one is not None and one.state != "killed":
+            return {spec.instance: replace(spec, limits=self._limits(one, snapshot))}
+        self.refused = True
+        host.kill(spec.instance)
+        return want
 
     def _facts(self, facts: Sequence[object]) -> RunEnded | None:
         """What hits a budget is enforced as ever."""

@@ -29,9 +29,18 @@ def newest() -> int:
 
 
 def bring_up_to_date(
-    engine: Engine, path: Path, currency: str, zone: ZoneInfo, now: datetime, patience_s: float
+    engine: Engine,
+    path: Path,
+    currency: str,
+    zone: ZoneInfo,
+    now: datetime,
+    patience_s: float,
+    *,
+    manages: bool = False,
 ) -> None:
-    """Costs one SELECT where nothing is to do."""
+    """Costs one SELECT where nothing is to do. `manages`: for a manager, the first since the time zone was changed
+    counts anew what the one before it went on to count in the old one.
+    """
     known = _read_meta(engine, patience_s)
     if known is None or schema_of(known) < newest():
         _write(engine, lambda conn: _migrate(conn, path, currency, zone, now))
@@ -43,6 +52,8 @@ def bring_up_to_date(
         )
     if known.get("currency") != currency or known.get("zone") != zone.key:
         _write(engine, lambda conn: _adopt(conn, path, currency, zone, now))
+    elif manages and usage.MOVED in known:
+        _write(engine, lambda conn: _settle(conn, zone, now))
 
 
 def _write(engine: Engine, work: Callable[[Connection], None]) -> None:
@@ -104,6 +115,14 @@ def _adopt(conn: Connection, path: Path, currency: str, zone: ZoneInfo, now: dat
     if known["zone"] != zone.key:
         usage.move_to_zone(conn, zone, now)
         _set(conn, "zone", zone.key)
+        if usage.MOVED not in known:
+            conn.execute(insert(meta).values(key=usage.MOVED, value=iso(now)))
+
+
+def _settle(conn: Connection, zone: ZoneInfo, now: datetime) -> None:
+    if _meta(conn)["zone"] == zone.key:
+        usage.move_to_zone(conn, zone, now)
+        conn.execute(delete(meta).where(meta.c.key == usage.MOVED))
 
 
 def _set(conn: Connection, key: str, value: str) -> None:

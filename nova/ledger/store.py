@@ -59,7 +59,7 @@ class Store:
         path = path_of(url)
         engine = make_engine(path, busy_timeout_s)
         try:
-            bring_up_to_date(engine, path, currency, zone, clock.now(), busy_timeout_s)
+            bring_up_to_date(engine, path, currency, zone, clock.now(), busy_timeout_s, manages=grouped)
         except DBAPIError as error:
             engine.dispose()
             raise translated(error, path) from error

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 _SINCE = "usage_since_us"  # in `meta`: what ended before was counted in another time zone
+MOVED = "zone_moved"  # in `meta`: a manager that runs since before may still count in another time zone
 QUARTER_US = 900_000_000  # every offset from UTC in use since 2000 is a whole number of quarters of an hour
 _COUNT = """
     INSERT INTO budget_usage (scope, "window", spent_micros, reserved_micros) VALUES (?, ?, ?, ?)
@@ -129,7 +130,10 @@ def in_force(window: str, since_us: int, zone: ZoneInfo) -> bool:
 
 
 def move_to_zone(conn: Connection, zone: ZoneInfo, now: datetime) -> None:
-    """Counts the windows of the present month anew; those that ended keep what they were counted with."""
+    """Counts the windows of the present month anew; those that ended keep what they were counted with.
+
+    May be done again for what was counted in another time zone since.
+    """
     local = now.astimezone(zone)
     since_us = to_us(datetime(local.year, local.month, 1, tzinfo=zone))
     _move_open(conn, zone)

@@ -45,6 +45,15 @@ def test_ctrl_c_ends_it_in_order_and_a_second_one_is_not_begun_beside_it(nova: H
     assert nova.worker("slow")["interrupted"] == 1
 
 
+def test_a_budget_that_is_lowered_while_it_runs_holds_for_it(nova: Home) -> None:
+    nova.deploy("rich", """echo begun; while :; do echo '{"nova":"spend","amount":"0.01"}'; sleep 0.1; done""")
+    running = nova.start("workers", "run", "rich")
+    assert running.stdout is not None and running.stdout.readline() == "begun\n"
+    nova.run("budgets", "set", "fleet", "0.01/total")
+    running.communicate(timeout=20)
+    assert running.returncode == 4 and nova.worker("rich")["pause_reason"] == "budget"
+
+
 def test_a_kill_is_for_it_too_and_returns_when_it_is_over(nova: Home) -> None:
     nova.deploy("slow", "echo begun; sleep 60")
     running = nova.start("workers", "run", "slow")

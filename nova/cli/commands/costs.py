@@ -91,11 +91,15 @@ def report(
 
 
 def _booked_report(by: str, since: str | None, until: str | None) -> dict[str, Any]:
-    """With the shared costs that are due booked first."""
+    """With the shared costs that are due booked first, where the ledger can be written."""
+    from nova.errors import NovaError
     from nova.revenue.shared import book_due
 
     with session() as nova:
-        book_due(nova)
+        try:
+            book_due(nova)
+        except NovaError as problem:
+            say(f"what is due of the shared costs is not booked yet: {problem.message}")
     return report_document(by, since, until)
 
 

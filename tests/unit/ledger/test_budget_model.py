@@ -26,7 +26,12 @@ from nova.ledger.store import Store
 from nova.money import Money
 
 ZONE = ZoneInfo("America/New_York")
-LIMITS = {("worker:a", "day"): 3_000_000, ("fleet", "day"): 5_000_000, ("run", "run"): 2_000_000}
+LIMITS = {
+    ("worker:a", "day"): 3_000_000,
+    ("fleet", "day"): 5_000_000,
+    ("department:sales", "total"): 8_000_000,
+    ("run", "run"): 2_000_000,
+}
 DEPARTMENTS = {"a": "sales", "b": "sales", "c": "growth"}
 amounts = st.integers(1, 2_100_000)
 parts = st.sampled_from([0, 1, 333_333, 1_000_000, 1_000_001, 1_700_000])  # millionths of the ceiling
@@ -46,7 +51,7 @@ def limits_of(run: RunRef) -> list[Limit]:
     return [
         Limit(scope, per, Money(most, "USD"))
         for (scope, per), most in LIMITS.items()
-        if scope in ("fleet", "run", f"worker:{run.worker}")
+        if scope in ("fleet", "run", f"worker:{run.worker}", f"department:{run.department}")
     ]
 
 

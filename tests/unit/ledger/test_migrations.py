@@ -158,6 +158,26 @@ def test_another_currency_is_refused_once_money_is_booked(tmp_path: Path) -> Non
     opened(path, currency="EUR").close()
 
 
+def test_what_a_manager_goes_on_to_count_in_the_old_time_zone_the_next_one_counts_anew(tmp_path: Path) -> None:
+    path, clock = tmp_path / "ledger.db", ManualClock(datetime(2026, 11, 2, 2, tzinfo=UTC))
+
+    def manager(zone: str) -> Ledger:
+        url = f"sqlite:///{path}"
+        return Ledger.open(url, currency="USD", zone=ZoneInfo(zone), clock=clock, grouped=True)
+
+    before, run = manager("America/New_York"), RunRef("r1", "mailer", "mailer#1", "sales", "m1")
+    opened(path, zone="Europe/Vienna").close()
+    before.budgets.spend(run, Money(7, "USD"))  # on the 1st in New York
+    before.runs.end(run, clock.now(), "succeeded")
+    before.close()
+    for _ in range(2):
+        ledger = manager("Europe/Vienna")
+        assert ledger.verify().first_bad is None
+        assert ledger.budgets.usage("fleet", "day").spent == Money(7, "USD")
+        ledger.close()
+    assert "zone_moved" not in meta_of(path)
+
+
 def test_another_time_zone_counts_the_current_windows_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = opened(path)
