@@ -77,6 +77,14 @@ def judge(runs: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | Non
     return _no_progress(judged, rules, replicas) or _error_rate(judged, rules, replicas)
 
 
+def is_off(rule: str, rules: HealthRules) -> bool:
+    return (
+        (rule == NO_PROGRESS and not rules.progress_runs)
+        or (rule == ERROR_RATE and not (rules.error_runs and rules.error_percent))
+        or (rule == SPEND_VELOCITY and not rules.velocity)
+    )
+
+
 def ceiling(costs: Sequence[Cost], velocity: float, least: int, at_s: float, of: str = "") -> Ceiling | None:
     """None while there is too little to say what is normal. `costs` are in the order of time, and none is zero."""
     if not velocity or len(costs) < least:
@@ -107,6 +115,7 @@ def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str, r
     later += f", and it earns {most.busier:.1f} times what it normally does" if most.busier > 1 else ""
     normal = f"{velocity:g} times the {money(Money(most.normal, currency))} of its last {most.samples} {what}s{later}"
     reason = f"one {what} costs {money(Money(spent, currency))}, more than {normal}"
+    more = {"caught_up": most.caught_up, "busier": most.busier}
     figures = {"spent": spent, "normal": most.normal, "limit": most.limit}
     evidence = {name: str(Money(micros, currency)) for name, micros in figures.items()}
     return Trip(
@@ -117,8 +126,7 @@ def over(spent: int, most: Ceiling, what: str, velocity: float, currency: str, r
             **evidence,
             "samples": most.samples,
             "velocity": velocity,
-            "caught_up": round(most.caught_up, 2),
-            "busier": round(most.busier, 2),
+            **{key: round(one, 2) for key, one in more.items() if one > 1},
         },
         rest_s,
     )
@@ -133,7 +141,7 @@ def normal_of(values: Iterable[int]) -> int:
 def _no_progress(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Trip | None:
     enough = needed(rules.progress_runs, replicas)
     fruitless = [*takewhile(lambda run: run.status != "succeeded" and not run.progressed, reversed(judged))]
-    if not rules.progress_runs or len(fruitless) < enough:
+    if is_off(NO_PROGRESS, rules) or len(fruitless) < enough:
         return None
     reason = f"{len(fruitless)} runs in a row without a success, an earning or a change of state{_last(fruitless)}"
     evidence = {"runs": len(fruitless), "since": iso(fruitless[-1].started_at), "needed": enough}
@@ -144,7 +152,7 @@ def _error_rate(judged: Sequence[Done], rules: HealthRules, replicas: int) -> Tr
     enough = needed(rules.error_runs, replicas)
     last = judged[-enough:]
     failed = [run for run in last if run.status != "succeeded"]
-    if not rules.error_runs or not rules.error_percent or len(last) < enough:
+    if is_off(ERROR_RATE, rules) or len(last) < enough:
         return None
     if 100 * len(failed) < rules.error_percent * enough:
         return None

@@ -16,7 +16,7 @@ from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.fleet.terms import Breaker
 from nova.fleet.transitions import probe_is_due
 from nova.words import when
-from workers.breaker import NO_PROGRESS, Done, Trip, judge, needed
+from workers.breaker import NO_PROGRESS, Done, Trip, is_off, judge, needed
 from workers.hosts.base import InstanceId, Overspent, RunEnded
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Breakers:
             if one.breaker is None or not mine(one):
                 continue
             try:
-                if one.breaker.probing and one.name not in self.probes:
+                if is_off(one.breaker.rule, one.health):
+                    changed = self._turned_off(one) or changed
+                elif one.breaker.probing and one.name not in self.probes:
                     changed = self._cut_short(one) or changed
                 elif probe_is_due(one, now):
                     changed = self._probe(one, there) or changed
@@ -195,7 +197,16 @@ class Breakers:
     def _cut_short(self, one: Deployment) -> bool:
         """Nobody knows what became of that run: it is no answer, and so no further trip."""
         assert one.breaker is not None
-        return self._again(one, "its probe was cut short with its manager", one.breaker.trips, one.breaker.rule)
+        return self._again(one, "its manager ended before its probe did", one.breaker.trips, one.breaker.rule)
+
+    def _turned_off(self, one: Deployment) -> bool:
+        """Who turns off the rule that opened it wants it to run."""
+        self._fleet.resume(one.name, expected_revision=one.revision)
+        self.probes.pop(one.name, None)
+        reason = f"{one.breaker.rule.replace('_', ' ')} was turned off" if one.breaker is not None else ""
+        self._record(one, "resume", CLOSED, reason, {"from_replicas": 0, "to_replicas": one.replicas})
+        self._alert(CLOSED, f"the breaker of {one.name} closed", f"Its rule {reason}, and it runs again.")
+        return True
 
     def _probe(self, one: Deployment, there: Container[InstanceId]) -> bool:
         """In the first instance that is free: a run that is still on, or a thread that hangs, holds its own."""

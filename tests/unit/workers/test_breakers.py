@@ -123,6 +123,21 @@ def test_a_probe_waits_as_long_as_the_rule_would_be_broken_all_the_same(bench: B
     assert bench.turn() and bench.rules()[-1] == "breaker_probe"
 
 
+@pytest.mark.parametrize("probing", [False, True])
+def test_turning_its_rule_off_closes_it_and_another_rule_does_not(bench: Bench, probing: bool) -> None:
+    bench.runs(5)
+    if probing:
+        bench.probe()
+    declared = Declaration("w", "d", "shell", health=replace(RULES, velocity=0.0))
+    bench.fleet.deploy(declared)
+    bench.turn()
+    assert bench.trips == 1
+    bench.clock.advance(1)
+    bench.fleet.deploy(replace(declared, health=replace(RULES, progress_runs=0)))
+    assert bench.turn() and bench.fleet.get("w").state == "active" and not bench.breakers.probes
+    assert bench.rules()[-1] == "breaker_closed" and not bench.turn()
+
+
 def test_a_streak_opens_it_once_and_each_step_is_recorded_and_alerts(bench: Bench) -> None:
     bench.runs(4)
     assert bench.trips is None
