@@ -252,9 +252,7 @@ class WorkerManager:
         nursery = Nursery(self.id, leash)
         keepalive = Keepalive([leash.beat, nursery.beat])
         host = self._host(leash, logs, nursery, keepalive)
-        chores = Housekeeping(
-            [*self._tasks, PeriodicTask("leash", 5, leash.ensure), PeriodicTask("escapees", 1, host.sweep, 1)]
-        )
+        chores = Housekeeping([*self._tasks, PeriodicTask("leash", 5, leash.ensure)])
 
         def fell() -> None:
             host.abandon()

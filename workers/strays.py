@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,33 +32,6 @@ def end_marked(name: str, value: str) -> int:
             break
         ended += found
     return ended
-
-
-def end_runs(runs: Collection[str]) -> int:
-    """Kills what carries one of these runs in its environment, until there is none."""
-    ended = 0
-    for _ in range(_ROUNDS):
-        found = [pid for pid in _carrying(b"NOVA_RUN=", {run.encode() for run in runs}) if pid != os.getpid()]
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        if not found:
-            break
-        ended += len(found)
-        time.sleep(_ROUND_S)
-    return ended
-
-
-def _carrying(name: bytes, values: Collection[bytes]) -> Iterator[int]:
-    """Read directly, as it is done often; where there is no /proc, nothing is found. A zombie has no environment."""
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            environ = (place / "environ").read_bytes()
-        except OSError:
-            continue
-        start = environ.find(name)
-        if start >= 0 and environ[start + len(name) :].split(b"\0", 1)[0] in values:
-            yield int(place.name)
 
 
 def _end(chosen: Callable[[dict[str, str]], bool]) -> int:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nova.errors import NovaError
 from workers.base_worker import BaseWorker
 from workers.context import RunContext
-from workers.hosts.shell_run import REPLY_FD
+from workers.hosts.command_child import REPLY_FD
 
 
 class CommandFailed(NovaError):

@@ -34,20 +34,30 @@ def confine_processor(limits: Resources, used_s: float) -> None:
 
 def confine_other(pid: int, limits: Resources) -> None:
     """Of a process that has not begun its work. Where the system cannot do that, it is watched all the same."""
-    if sys.platform != "linux" or limits == Resources():
+    if sys.platform != "linux":
         return
-    bounds = {
+    for kind, soft, hard in bounds_of(limits):
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, kind, (soft, hard))
+
+
+def bounds_of(limits: Resources) -> list[tuple[int, int, int]]:
+    """Of a command: what is limited, the bound and the hard one, as far as this process may set them."""
+    if limits == Resources():
+        return []
+    wanted = {
         resource.RLIMIT_CORE: 0,
         _MEMORY: limits.memory_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_CPU: None if limits.cpu_s is None else math.ceil(limits.cpu_s),
     }
-    for kind, most in bounds.items():
+    bounds = []
+    for kind, most in wanted.items():
         if most is not None:
-            with suppress(ProcessLookupError):
-                _, hard = resource.prlimit(pid, kind)
-                bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                resource.prlimit(pid, kind, (bound, hard if kind == resource.RLIMIT_CPU else bound))
+            _, hard = resource.getrlimit(kind)
+            bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            bounds.append((kind, bound, hard if kind == resource.RLIMIT_CPU else bound))
+    return bounds
 
 
 def _lower(kind: int, most: int) -> None:

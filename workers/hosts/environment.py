@@ -25,6 +25,7 @@ _ALLOWED_LIKE = re.compile(
 # What the manager knows and a command has no business with, unless it is declared.
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|^NOVA_DATABASE_URL$|^NOVA_ALERT_URLS$|_DSN$", re.IGNORECASE)
 
+MARK = "NOVA_NURSERY"  # in the environment of a fork server and of all that comes from it
 NO_VALUE = "no value is set for"
 
 

@@ -116,10 +116,6 @@ class LocalHost:
         with self._condition:
             return self._report(usage)
 
-    def sweep(self) -> None:
-        """Ends what commands that ended have left behind outside their group; to be called every second."""
-        self._services.escapees.sweep()
-
     def kill(self, instance: InstanceId) -> None:
         with self._condition:
             slot = self._slots.get(instance)
@@ -177,7 +173,6 @@ class LocalHost:
             self._condition.notify_all()
             free = [slot.cell for slot in self._slots.values() if slot.run is None]
         self._let_go(free, max(0.2, deadline - time.monotonic()))
-        self.sweep()
 
     def _hang_all(self) -> bool:
         """Whether nothing is left to wait for: the runs that hang are over, and their threads will not end."""

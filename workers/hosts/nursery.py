@@ -1,8 +1,8 @@
 """The warm fork server, `python -m workers.hosts.nursery FD`: where the processes of workers are born.
 
-It has imported what every worker needs, none of their code, and it never holds a secret: its children are its copies.
-On its socket a byte `f` with three descriptors asks for a worker, `.` says that the manager lives. When the socket
-closes, or nothing was heard for too long, it ends everything.
+It never holds a secret: its children are its copies. On its socket a byte `c` with four descriptors asks for a command,
+and `f` with three for a worker, after `p`: from then on it has imported what every worker needs, but none of their
+code. `.` says that the manager lives. When the socket closes, or nothing was heard for too long, it ends everything.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
+from workers.hosts.command_child import become
 from workers.hosts.descent import adopt_orphans, end_descendants
 from workers.hosts.warden import ward
 
@@ -67,44 +69,41 @@ class Nursery:
     def _obey(self) -> bool:
         """False when the manager is gone."""
         try:
-            order, fds, _, _ = socket.recv_fds(self._manager, 1, 3)
+            order, fds, _, _ = socket.recv_fds(self._manager, 1, 4)
         except OSError:
             return False
         if order == b"f" and len(fds) == 3:
-            self._fork(fds)
-            return True
-        for fd in fds:  # some of them are missing, where this process may open no more: the manager sees the end
-            os.close(fd)
+            self._fork(fds[0], fds[1:], _work)
+        elif order == b"c" and len(fds) == 4:
+            self._fork(fds[0], fds[1:], become)
+        elif order == b"p":
+            _preload()
+            self._say(b"warm\n")
         self._armed |= order == b"."
+        for fd in fds:  # where some of them are missing, as this process may open no more, the manager sees the end
+            with suppress(OSError):
+                os.close(fd)
         return bool(order)
 
-    def _fork(self, fds: list[int]) -> None:
-        control = socket.socket(fileno=fds[0])
+    def _fork(self, end: int, own: Sequence[int], start: Callable[..., object]) -> None:
+        control = socket.socket(fileno=end)
         try:
             pid = os.fork()
             if pid == 0:
-                self._become(control, fds[1], fds[2])
+                self._become(control, own, start)
             self._wardens.add(pid)
         except OSError as problem:
             with suppress(OSError):
                 control.sendall(b'{"failed":"no process could be started: %s"}\n' % (problem.strerror or "").encode())
         finally:
-            control.close()
-            os.close(fds[1])
-            os.close(fds[2])
+            control.detach()
 
-    def _become(self, control: socket.socket, channel: int, output: int) -> NoReturn:
+    def _become(self, control: socket.socket, own: Sequence[int], start: Callable[..., object]) -> NoReturn:
         try:
             self._manager.close()
             for fd in (self._life, self._woken, self._wake):
                 os.close(fd)
-
-            def start() -> None:
-                from workers.hosts.child import live
-
-                live(channel, output)
-
-            ward(control, self._lifeline, (channel, output), start)
+            ward(control, self._lifeline, own, lambda: start(*own))
         finally:
             os._exit(1)
 
@@ -144,13 +143,22 @@ class Nursery:
         end_descendants(spared=self._wardens)
 
 
-def main(fd: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.disable()
+def _work(channel: int, output: int) -> None:
+    from workers.hosts.child import live
+
+    live(channel, output)
+
+
+def _preload() -> None:
     for module in _PRELOADED:
         import_module(module)
     gc.collect()
     gc.freeze()
+
+
+def main(fd: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
     adopt_orphans()
     Nursery(socket.socket(fileno=fd)).serve()
 

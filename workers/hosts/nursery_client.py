@@ -13,19 +13,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from nova.errors import NovaError
-from workers.hosts.environment import allowed
+from workers.hosts.environment import MARK, allowed
 from workers.hosts.leash_client import Leash
-from workers.hosts.process import Exit, Process
+from workers.hosts.process import Exit, Guarded, Process
 from workers.hosts.wire import MAX_MESSAGE, Channel
 from workers.strays import end_marked
 
 log = logging.getLogger(__name__)
-
-MARK = "NOVA_NURSERY"  # in the environment of the nursery and of all that comes from it
 
 _WARM_S = 60.0  # until a fork server has imported what it needs, on a machine that is busy
 _BIRTH_S = 10.0
@@ -50,6 +49,7 @@ class Nursery:
         self._server: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._watch: _Watch | None = None
+        self._warmed = False  # the server was told to import what workers need
 
     @property
     def pid(self) -> int | None:
@@ -60,24 +60,41 @@ class Nursery:
         control, control_there = socket.socketpair()
         channel, channel_there = socket.socketpair()
         output, output_there = os.pipe()
-        there = (control_there.fileno(), channel_there.fileno(), output_there)
         try:
-            watch, mark = self._ask(there)
-            born = self._born(control, watch)
+            with channel_there:
+                watch, mark, born = self._birth(b"f", control, control_there, channel_there.fileno(), output_there)
+            os.set_blocking(output, False)
+            process = Process(mark, *born, control, Channel(channel, MAX_MESSAGE), output)
         except BaseException:
-            control.close()
             channel.close()
             os.close(output)
             raise
         finally:
-            control_there.close()
-            channel_there.close()
             os.close(output_there)
-        self._leash.add(born["worker"])
-        os.set_blocking(output, False)
-        process = Process(mark, born["warden"], born["worker"], control, Channel(channel, MAX_MESSAGE), output)
         watch.add(process)
         return process
+
+    def start_command(self, pipes: tuple[int, int, int]) -> Guarded:
+        """It waits to be told by the first of them what it is; the others are for what it prints. Raises NoProcess."""
+        control, there = socket.socketpair()
+        watch, mark, born = self._birth(b"c", control, there, *pipes)
+        command = Guarded(mark, *born, control)
+        watch.add(command)
+        return command
+
+    def _birth(
+        self, kind: bytes, control: socket.socket, there: socket.socket, *own: int
+    ) -> tuple[_Watch, str, tuple[int, int]]:
+        """Of a warden and what it guards. `control` is closed when it fails."""
+        try:
+            with there:
+                watch, mark = self._ask(kind, (there.fileno(), *own))
+            warden, worker = self._born(control, watch)
+        except BaseException:
+            control.close()
+            raise
+        self._leash.add(worker)
+        return watch, mark, (warden, worker)
 
     def beat(self) -> None:
         """Says that the manager lives: to be called every second. Without it there is no fence."""
@@ -100,14 +117,18 @@ class Nursery:
         if watch is not None:
             watch.close()
 
-    def _ask(self, fds: tuple[int, int, int]) -> tuple[_Watch, str]:
+    def _ask(self, kind: bytes, fds: Sequence[int]) -> tuple[_Watch, str]:
         with self._lock:
             for attempt in (1, 2):
                 if self._server is None or self._server.poll() is not None:
                     self._start_server()
                 assert self._socket is not None and self._watch is not None
                 try:
-                    socket.send_fds(self._socket, [b"f"], fds)
+                    if kind == b"f" and not self._warmed:
+                        self._watch.warm.clear()
+                        self._socket.sendall(b"p")
+                        self._warmed = True
+                    socket.send_fds(self._socket, [kind], fds)
                     return self._watch, self._mark
                 except OSError as problem:
                     if attempt == 2:
@@ -115,9 +136,10 @@ class Nursery:
                     self._end_server()
         raise AssertionError
 
-    def _born(self, control: socket.socket, watch: _Watch) -> dict[str, Any]:
+    def _born(self, control: socket.socket, watch: _Watch) -> tuple[int, int]:
         control.settimeout(_BIRTH_S)
         told = b""
+        watch.awake.wait(_WARM_S)
         watch.warm.wait(_WARM_S)
         try:
             while not told.endswith(b"\n"):
@@ -133,7 +155,7 @@ class Nursery:
         born: dict[str, Any] = json.loads(told)
         if "failed" in born:
             raise NoProcess(born["failed"], hint="see `ulimit -u` and what else runs here")
-        return born
+        return born["warden"], born["worker"]
 
     def _start_server(self) -> None:
         here, there = socket.socketpair()
@@ -153,8 +175,9 @@ class Nursery:
                 raise NoProcess(f"the fork server could not be started: {problem}") from problem
         if self._watch is None:
             self._watch = _Watch(self._leash)
-        self._socket = here
-        self._watch.warm.clear()
+        self._socket, self._warmed = here, False
+        self._watch.awake.clear()
+        self._watch.warm.set()
         self._watch.serve(_Server(self._server, here, self._mark))
         log.info("nursery_started", extra={"action": "nursery_started", "pid": self._server.pid})
 
@@ -195,16 +218,17 @@ class _Watch:
     """The thread that hears wardens, fork servers, and what processes print."""
 
     def __init__(self, leash: Leash) -> None:
-        self.warm = threading.Event()
+        self.awake = threading.Event()  # the server is up
+        self.warm = threading.Event()  # it does not import anything just now
         self._leash = leash
         self._selector = selectors.DefaultSelector()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
         self._lock = threading.Lock()
-        self._new: list[Process | _Server] = []
-        self._processes: dict[int, Process] = {}  # by the warden
-        self._lost: dict[int, Process] = {}
+        self._new: list[Guarded | _Server] = []
+        self._processes: dict[int, Guarded] = {}  # by the warden
+        self._lost: dict[int, Guarded] = {}
         self._swept: set[int] = set()  # wardens whose end the fork server told before it was seen here
         self._servers: dict[str, _Server] = {}  # by their marks
         self._allowance: dict[Process, float] = {}
@@ -213,7 +237,7 @@ class _Watch:
         self._thread = threading.Thread(target=self._loop, name="nursery", daemon=True)
         self._thread.start()
 
-    def add(self, process: Process) -> None:
+    def add(self, process: Guarded) -> None:
         self._hand(process)
 
     def serve(self, server: _Server) -> None:
@@ -224,7 +248,7 @@ class _Watch:
         self._poke()
         self._thread.join(_END_S)
 
-    def _hand(self, one: Process | _Server) -> None:
+    def _hand(self, one: Guarded | _Server) -> None:
         with self._lock:
             self._new.append(one)
         self._poke()
@@ -253,7 +277,7 @@ class _Watch:
                 self._hear_server(key.data)
             elif key.fd == key.data.control.fileno():
                 self._hear_warden(key.data)
-            elif key.fd == key.data.output:
+            elif isinstance(key.data, Process) and key.fd == key.data.output:
                 self._read(key.data)
         self._resume()
 
@@ -267,9 +291,10 @@ class _Watch:
             else:
                 self._processes[one.warden] = one
                 self._selector.register(one.control, selectors.EVENT_READ, one)
-                self._selector.register(one.output, selectors.EVENT_READ, one)
+                if isinstance(one, Process):
+                    self._selector.register(one.output, selectors.EVENT_READ, one)
 
-    def _hear_warden(self, process: Process) -> None:
+    def _hear_warden(self, process: Guarded) -> None:
         facts = process.facts()
         if facts is None:
             self._lose(process)
@@ -287,7 +312,7 @@ class _Watch:
                 self._finish(process, Exit(code, fact["cpu_s"], fact["escaped"], fact["wanted"]))
                 return
 
-    def _lose(self, process: Process) -> None:
+    def _lose(self, process: Guarded) -> None:
         """Its warden was killed. The worker dies with that; the server ends the rest, and says so."""
         log.warning("warden_lost", extra={"action": "warden_lost", "pid": process.warden})
         self._selector.unregister(process.control)
@@ -308,6 +333,8 @@ class _Watch:
             return
         for word in words:
             if word == b"ready":
+                self.awake.set()
+            elif word == b"warm":
                 self.warm.set()
             elif word == b"silence":
                 server.silenced = True
@@ -325,7 +352,8 @@ class _Watch:
     def _bury(self, server: _Server) -> None:
         self._selector.unregister(server.socket)
         del self._servers[server.mark]
-        self.warm.set()  # nobody need wait for it any more
+        self.awake.set()  # nobody need wait for it any more
+        self.warm.set()
         server.socket.close()
         code = server.popen.wait()
         if server.silenced or code:
@@ -341,10 +369,13 @@ class _Watch:
             del self._lost[process.warden]
             self._finish(process, Exit(-9, wanted=False))
 
-    def _finish(self, process: Process, found: Exit) -> None:
+    def _finish(self, process: Guarded, found: Exit) -> None:
         self._processes.pop(process.warden, None)
-        self._allowance.pop(process, None)
-        for end in (process.control.fileno(), process.output):
+        ends = [process.control.fileno()]
+        if isinstance(process, Process):
+            self._allowance.pop(process, None)
+            ends.append(process.output)
+        for end in ends:
             if end >= 0:
                 with suppress(KeyError):
                     self._selector.unregister(end)

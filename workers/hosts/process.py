@@ -36,29 +36,28 @@ class Exit:
     over: str | None = None
 
 
-class Process:
-    """`ended` is set when the worker itself died, `dead` when nothing of what it started is left either."""
+class Guarded:
+    """What a warden guards. `ended` is set when the process itself died, `dead` when nothing of what it started is
+    left either.
+    """
 
-    def __init__(
-        self, mark: str, warden: int, worker: int, control: socket.socket, channel: Channel, output: int
-    ) -> None:
-        self.mark = mark  # of the fork server it comes from, in the environment of all it starts
+    def __init__(self, mark: str, warden: int, worker: int, control: socket.socket) -> None:
+        self.mark = mark  # of the fork server it comes from, in the environment of all that workers start
         self.warden = warden
         self.group = worker
-        self.channel = channel
-        self.output = output
         self.ended = threading.Event()
         self.dead = threading.Event()
         self.exit: Exit | None = None
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self.on_output: Callable[[Sequence[str]], None] | None = None
-        self.on_death: Callable[[Process], None] | None = None
         self.control = control
         self._lock = threading.Lock()
         self._facts = b""
         self._over: str | None = None
-        self._splitter = LineSplitter(_LINE_BYTES)
         self._pidfd = os.pidfd_open(worker) if sys.platform == "linux" else -1
+
+    def death_fd(self) -> int:
+        """A descriptor of the caller's own that becomes readable when the process dies."""
+        with self._lock:
+            return os.dup(self._pidfd) if self._pidfd >= 0 else -1
 
     @property
     def alive(self) -> bool:
@@ -95,6 +94,55 @@ class Process:
     def went_over(self, limit: str) -> None:
         self._over = limit
 
+    def died(self) -> None:
+        """The worker is dead; what it started may not be yet."""
+        self.ended.set()
+
+    def finish(self, found: Exit) -> None:
+        """Nothing of it is left."""
+        self.exit = Exit(found.code, found.cpu_s, found.escaped, found.wanted, self._over)
+        with self._lock:
+            self.control.close()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
+        self.ended.set()
+        self.dead.set()
+
+    def kill_alone(self, within_s: float) -> bool:
+        """Where its warden is gone: kills the worker itself. Whether it is seen to be dead."""
+        with self._lock:
+            if self._pidfd < 0:
+                return True
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                return True
+            return bool(poll.poll(within_s * 1000))
+
+
+class Process(Guarded):
+    """One that serves the runs of an instance. What it prints comes by `output`, all else by `channel`."""
+
+    def __init__(
+        self, mark: str, warden: int, worker: int, control: socket.socket, channel: Channel, output: int
+    ) -> None:
+        super().__init__(mark, warden, worker, control)
+        self.channel = channel
+        self.output = output
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.on_output: Callable[[Sequence[str]], None] | None = None
+        self.on_death: Callable[[Process], None] | None = None
+        self._splitter = LineSplitter(_LINE_BYTES)
+
+    def finish(self, found: Exit) -> None:
+        self._drain()
+        super().finish(found)
+        if self.on_death is not None:
+            self.on_death(self)
+
     def read_output(self) -> int:
         """How many bytes were there; 0 at the end. Raises BlockingIOError when there is nothing now."""
         data = os.read(self.output, _CHUNK)
@@ -107,24 +155,6 @@ class Process:
             self.tail.extend(line[-1000:] for line in shown)
             if self.on_output is not None:
                 self.on_output(shown)
-
-    def died(self) -> None:
-        """The worker is dead; what it started may not be yet."""
-        self.ended.set()
-
-    def finish(self, found: Exit) -> None:
-        """Nothing of it is left."""
-        self._drain()
-        self.exit = Exit(found.code, found.cpu_s, found.escaped, found.wanted, self._over)
-        with self._lock:
-            self.control.close()
-            if self._pidfd >= 0:
-                os.close(self._pidfd)
-                self._pidfd = -1
-        self.ended.set()
-        self.dead.set()
-        if self.on_death is not None:
-            self.on_death(self)
 
     def _drain(self) -> None:
         if self.output < 0:
@@ -141,16 +171,3 @@ class Process:
         self._show([self._splitter.rest()])
         os.close(self.output)
         self.output = -1
-
-    def kill_alone(self, within_s: float) -> bool:
-        """Where its warden is gone: kills the worker itself. Whether it is seen to be dead."""
-        with self._lock:
-            if self._pidfd < 0:
-                return True
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            try:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                return True
-            return bool(poll.poll(within_s * 1000))

@@ -17,8 +17,7 @@ from nova.fleet.terms import Resources, plain
 from workers.base_worker import RunResult
 from workers.hosts.confines import how_it_ended, too_many_processes
 from workers.hosts.desk import LONGEST_S
-from workers.hosts.environment import allowed, declared
-from workers.hosts.nursery_client import MARK
+from workers.hosts.environment import MARK, allowed, declared
 from workers.hosts.process import Process
 from workers.hosts.wire import BadMessage, error_of_wire, error_to_wire, read_call, text, text_or_none, texts
 from workers.log_lines import LEVELS

@@ -138,9 +138,10 @@ class RemoteDesk:
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         from workers.hosts.command import booking
+        from workers.hosts.leader import starter
         from workers.hosts.shell_run import ShellRun
 
-        run = ShellRun(None, self.about.currency, booking(self), self.write_log)
+        run = ShellRun(starter(None, None), self.about.currency, booking(self), self.write_log)
         return run.run(text, cwd, env)
 
     def spend(self, price: Money, reason: str) -> None:

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,8 @@ from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, Overspent, RunEnded, Spec
 from workers.hosts.command import booking
 from workers.hosts.environment import MissingSecret, demand
-from workers.hosts.escapees import Escapees
 from workers.hosts.imputing import Imputing
+from workers.hosts.leader import starter
 from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
 from workers.hosts.remote import ManagerWasSilent, Raised, RemoteWorker
@@ -69,7 +69,6 @@ class Services:
     nursery: Nursery | None = None
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     was_silent: Callable[[float], bool] = lambda since: False
-    escapees: Escapees = field(default_factory=Escapees)
     normals: Normals | None = None
 
 
@@ -161,12 +160,16 @@ class Run:
     @property
     def group(self) -> int | None:
         """The process group of its command, while there is one."""
-        return self._command.group if self._command is not None else None
+        command = self._command
+        return command.group if command is not None else None
 
     @property
     def warden(self) -> int | None:
-        """Whose descendants its process and all that started are, while there is one."""
-        return self._remote.warden if self._remote is not None else None
+        """Whose descendants its process or command and all that started are, while there is one."""
+        command, remote = self._command, self._remote
+        if command is not None:
+            return command.warden
+        return remote.warden if remote is not None else None
 
     def beat(self, for_s: float = 0.0) -> None:
         """`for_s`: so long it is known to be well without another sign."""
@@ -287,7 +290,8 @@ class Run:
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         """Runs a shell command that can be killed for real, and books what it says of money."""
         desk, limits = LocalDesk(self), self.spec.resources
-        command = ShellRun(self.services.leash, desk.about.currency, booking(desk), self.write_log, limits)
+        start = starter(self.services.nursery, self.services.leash)
+        command = ShellRun(start, desk.about.currency, booking(desk), self.write_log, limits)
         self._command = command
         if self._verdict is not None:
             raise LateRun(self._verdict.error)
@@ -296,7 +300,6 @@ class Run:
             ended = command.run(text, cwd or self.services.home, {**env, **marks})
         finally:
             self._command = None
-            self.services.escapees.of(self.id)
         if ended.code == -signal.SIGKILL and self.services.was_silent(began):
             raise ManagerWasSilent
         self._others_cpu_s += ended.cpu_s

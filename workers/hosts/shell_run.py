@@ -7,24 +7,20 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nova.errors import BudgetExceeded, NovaError
 from nova.fleet.terms import Resources
 from workers.gate import LateRun
-from workers.hosts.confines import confine_other, too_much_processor
-from workers.hosts.leash_client import Leash
+from workers.hosts.confines import too_much_processor
+from workers.hosts.leader import Ended, Leader, Order, Starter
 from workers.hosts.metering import LineSplitter, MalformedMessage, Message, parse
 
-# The command waits for a line, so that a manager which dies before the leash knows the group leaves nothing behind.
-# The same pipe then is descriptor 3, on which answers come.
-_STUB = 'read -r _ && exec /bin/sh -c "$0" 3<&0 </dev/null'
 _CHUNK = 65_536
 _ERROR_TAIL = 4_000
 _REFUSED_GRACE_S = 1.0
@@ -32,8 +28,6 @@ _DRAIN_S = 2.0  # for output that something outside the group still holds open
 _PIPE_MAX = 2_000_000  # more than a dead group can have left in its pipes
 _XCPU = (-signal.SIGXCPU, 128 + signal.SIGXCPU)  # of the shell itself, and of what the shell waited for
 _POLL_S = 0.05  # where the system cannot tell the end of a process on a descriptor
-
-REPLY_FD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +44,23 @@ class CommandEnded:
 class ShellRun:
     """`on_message` books a message or raises; `on_output` takes lines of ordinary output and the
     name of their stream.
-
-    Without a leash, something else sees to it that the group does not outlive its manager.
     """
 
     def __init__(
         self,
-        leash: Leash | None,
+        start: Starter,
         currency: str,
         on_message: Callable[[Message], None],
         on_output: Callable[[Sequence[str], str], None],
         limits: Resources = Resources(),
     ) -> None:
-        self._leash = leash
+        self._start = start
         self._limits = limits
         self._currency = currency
         self._on_message = on_message
         self._on_output = on_output
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
+        self._leader: Leader | None = None
         self._asked: int | None = None
         self._reply = -1
         self._messages = 0
@@ -82,8 +73,14 @@ class ShellRun:
     @property
     def group(self) -> int | None:
         """The process group while it lives."""
-        with self._lock:
-            return self._process.pid if self._process is not None and not self._ended else None
+        leader = self._leader
+        return leader.pid if leader is not None else None
+
+    @property
+    def warden(self) -> int | None:
+        """Whose descendants are all that it started, where it has one."""
+        leader = self._leader
+        return leader.warden if leader is not None else None
 
     def signal(self, number: int) -> None:
         """To the whole group, from any thread; a signal that comes before the start is sent at the start."""
@@ -92,80 +89,72 @@ class ShellRun:
             self._signal(number)
 
     def run(self, command: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
-        """Returns when the leader and its group are gone. Raises OSError when it cannot be started."""
-        process = self._spawn(command, cwd, env)
+        """Returns when nothing of it is left. Raises OSError or NovaError when it cannot be started."""
+        leader, streams = self._spawn(Order(command, cwd, env, self._limits))
         try:
-            self._pump(process)
+            self._pump(leader, streams)
         finally:
-            cpu_s = self._reap(process)
-        if self._limits.cpu_s is not None and process.returncode in _XCPU:
+            ended = self._reap(leader, streams)
+        self._problem = self._problem or ended.problem
+        if self._limits.cpu_s is not None and ended.code in _XCPU:
             self._problem = self._problem or too_much_processor(self._limits)
-        return CommandEnded(
-            process.returncode, "\n".join(self._tail)[-_ERROR_TAIL:], self._refused, self._problem, cpu_s
-        )
+        tail = "\n".join(self._tail)[-_ERROR_TAIL:]
+        return CommandEnded(ended.code, tail, self._refused, self._problem, ended.cpu_s)
 
-    def _spawn(self, command: str, cwd: str | None, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, order: Order) -> tuple[Leader, tuple[int, int]]:
         go, self._reply = os.pipe()
+        output, output_there = os.pipe()
+        errors, errors_there = os.pipe()
         try:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _STUB, command],
-                stdin=go,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=cwd,
-                env=dict(env),
-                start_new_session=True,
-            )
+            leader = self._start(order, (go, output_there, errors_there))
         except BaseException:
-            os.close(self._reply)
+            for fd in (self._reply, output, errors):
+                os.close(fd)
             raise
         finally:
-            os.close(go)
-        os.set_blocking(self._reply, False)
+            for fd in (go, output_there, errors_there):
+                os.close(fd)
         with self._lock:
-            self._process = process
-            if self._leash is not None:
-                self._leash.add(process.pid)
+            self._leader = leader
             if self._asked is not None:
-                self._signal(self._asked)
-        confine_other(process.pid, self._limits)
-        self._send(b"go\n")
-        return process
+                leader.signal(self._asked)
+        with suppress(BrokenPipeError):  # it was killed already
+            leader.go(self._reply)
+        os.set_blocking(self._reply, False)
+        return leader, (output, errors)
 
-    def _pump(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None and process.stderr is not None
-        streams = {process.stdout.fileno(): (LineSplitter(), True), process.stderr.fileno(): (LineSplitter(), False)}
+    def _pump(self, leader: Leader, ends: tuple[int, int]) -> None:
+        streams = {fd: (LineSplitter(), is_output) for fd, is_output in zip(ends, (True, False), strict=True)}
         poll = select.poll()
         for fd in streams:
             os.set_blocking(fd, False)
             poll.register(fd, select.POLLIN)
-        with _DeathWatch(process) as watch:
-            if watch.fd >= 0:
-                poll.register(watch.fd, select.POLLIN)
-            give_up_at: float | None = None
-            left = 0
-            while streams or give_up_at is None:
-                before = self._read
-                for fd, _ in poll.poll(self._timeout_ms(watch, give_up_at)):
-                    if fd in streams and not self._take(fd, *streams[fd]):
-                        poll.unregister(fd)
-                        del streams[fd]
-                now = time.monotonic()
-                if self._kill_at is not None and now >= self._kill_at:
-                    self._kill_at = None
-                    self.signal(signal.SIGKILL)
-                if give_up_at is None and watch.died():
-                    self.signal(signal.SIGKILL)  # what it left in the background
-                    give_up_at, left = now + _DRAIN_S, self._read + _PIPE_MAX
-                    if watch.fd >= 0:
-                        poll.unregister(watch.fd)
-                if give_up_at is not None and now >= give_up_at and (self._read == before or self._read > left):
-                    break
+        if leader.fd >= 0:
+            poll.register(leader.fd, select.POLLIN)
+        give_up_at: float | None = None
+        left = 0
+        while streams or give_up_at is None:
+            before = self._read
+            for fd, _ in poll.poll(self._timeout_ms(leader, give_up_at)):
+                if fd in streams and not self._take(fd, *streams[fd]):
+                    poll.unregister(fd)
+                    del streams[fd]
+            now = time.monotonic()
+            if self._kill_at is not None and now >= self._kill_at:
+                self._kill_at = None
+                self.signal(signal.SIGKILL)
+            if give_up_at is None and leader.died():
+                self.signal(signal.SIGKILL)  # what it left in the background
+                give_up_at, left = now + _DRAIN_S, self._read + _PIPE_MAX
+                if leader.fd >= 0:
+                    poll.unregister(leader.fd)
+            if give_up_at is not None and now >= give_up_at and (self._read == before or self._read > left):
+                break
         for splitter, is_output in streams.values():
             self._lines([splitter.rest()], is_output)
 
-    def _timeout_ms(self, watch: _DeathWatch, give_up_at: float | None) -> float | None:
-        if give_up_at is None and watch.fd < 0:
+    def _timeout_ms(self, leader: Leader, give_up_at: float | None) -> float | None:
+        if give_up_at is None and leader.fd < 0:
             return _POLL_S * 1000
         moments = [moment for moment in (self._kill_at, give_up_at) if moment is not None]
         return max(0.0, (min(moments) - time.monotonic()) * 1000) + 1 if moments else None
@@ -236,47 +225,13 @@ class ShellRun:
             return
 
     def _signal(self, number: int) -> None:
-        if self._process is not None and not self._ended:
-            try:
-                os.killpg(self._process.pid, number)
-            except (ProcessLookupError, PermissionError):
-                return
+        if self._leader is not None:
+            self._leader.signal(number)
 
-    def _reap(self, process: subprocess.Popen[bytes]) -> float:
-        """Order matters: the number of the group is ours until its leader is reaped."""
+    def _reap(self, leader: Leader, ends: tuple[int, int]) -> Ended:
+        ended = leader.reap()
         with self._lock:
-            self._signal(signal.SIGKILL)
-            self._ended = True
-            if self._leash is not None:
-                self._leash.discard(process.pid)
-        os.close(self._reply)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-        if process.returncode is not None:
-            return 0.0
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return usage.ru_utime + usage.ru_stime
-
-
-class _DeathWatch:
-    """Tells that a child ended without reaping it, where the system can (`fd` becomes readable)."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._poll = select.poll()
-        self.fd = -1
-        if sys.platform == "linux":
-            self.fd = os.pidfd_open(process.pid)
-            self._poll.register(self.fd, select.POLLIN)
-
-    def died(self) -> bool:
-        return bool(self._poll.poll(0)) if self.fd >= 0 else self._process.poll() is not None
-
-    def __enter__(self) -> _DeathWatch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+            self._leader = None
+        for fd in (self._reply, *ends):
+            os.close(fd)
+        return ended
