@@ -33,7 +33,7 @@ from workers.hosts.keepalive import Keepalive
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
-from workers.hosts.run import Services
+from workers.hosts.services import Services
 from workers.housekeeping import Housekeeping, PeriodicTask
 from workers.hung import Cure, cure, told
 from workers.instance import Backoff, State

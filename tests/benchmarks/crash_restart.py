@@ -17,7 +17,7 @@ from workers import BaseWorker, RunContext
 from workers.hosts.base import Spec
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
-from workers.hosts.run import Services
+from workers.hosts.services import Services
 from workers.instance import Backoff
 from workers.logfile import WorkerLogs
 

@@ -21,7 +21,7 @@ from workers.hosts.base import Spec
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
-from workers.hosts.run import Services
+from workers.hosts.services import Services
 from workers.instance import Backoff
 from workers.logfile import WorkerLogs
 

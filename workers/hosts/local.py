@@ -7,15 +7,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
 from workers.agenda import WATCH_S, Agendas
-from workers.hosts.base import BudgetHit, Fact, InstanceId, Overspent, Report, RunEnded, Seen, Spec
+from workers.hosts.base import BudgetHit, Fact, InstanceId, Overspent, Report, RunEnded, Spec
+from workers.hosts.cell import let_go
 from workers.hosts.imputing import LOOK_S as IMPUTE_S
+from workers.hosts.outcome import Outcome
 from workers.hosts.pool import ThreadPool
-from workers.hosts.run import Cell, Outcome, Run, Services
+from workers.hosts.run import Run
+from workers.hosts.services import Services
+from workers.hosts.slot import Slot
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
 from workers.log_lines import Wanted, parse
 from workers.logs import Log, texts
@@ -23,7 +26,6 @@ from workers.worker_monitor import Used, excess, usage_of
 
 log = logging.getLogger(__name__)
 
-_KILLED = Outcome("interrupted", error="killed")
 _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
 _TOLD_AT_ONCE = (State.HUNG, State.STOPPING, State.STOPPED)  # the rest is seen when the manager looks next
@@ -33,21 +35,6 @@ _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what 
 _CUT_GRACE_S = 1.0  # to end, for a process that may not go on
 _NO_THREAD_S = 1.0  # until it is tried again
 _DEATH_S = 0.5  # a process group needs to die
-
-
-@dataclass(slots=True)
-class _Slot:
-    spec: Spec
-    instance: Instance
-    cell: Cell = field(default_factory=Cell)
-    run: Run | None = None
-    killed: bool = False
-    leaving: bool = False  # its process is being let go
-    wake_at: float = inf
-    heartbeat_at: datetime | None = None
-    cpu_s: float = 0.0
-    probe: str | None = None  # the last that it ran for
-    seen: Seen | None = None  # as it was reported last; one that waits does not change
 
 
 class LocalHost:
@@ -69,7 +56,7 @@ class LocalHost:
         self._backoff = backoff or Backoff()
         self._pool = ThreadPool("run")
         self._condition = threading.Condition(threading.RLock())
-        self._slots: dict[InstanceId, _Slot] = {}
+        self._slots: dict[InstanceId, Slot] = {}
         self._heap: list[tuple[float, InstanceId]] = []
         self._agendas = Agendas(services.clock, services.ledger.store.zone)
         self._over: dict[InstanceId, datetime | None] = {}  # whose one run was made, and since when it was wanted
@@ -172,7 +159,7 @@ class LocalHost:
             self._closed = True
             self._condition.notify_all()
             free = [slot.cell for slot in self._slots.values() if slot.run is None]
-        self._let_go(free, max(0.2, deadline - time.monotonic()))
+        let_go(free, self._pool, max(0.2, deadline - time.monotonic()))
 
     def _hang_all(self) -> bool:
         """Whether nothing is left to wait for: the runs that hang are over, and their threads will not end."""
@@ -199,31 +186,6 @@ class LocalHost:
         while not done() and (left_s := until - time.monotonic()) > 0:
             self._condition.wait(min(0.1, left_s))
 
-    def _let_go(self, cells: Sequence[Cell], within_s: float) -> None:
-        until = time.monotonic() + within_s
-        remotes = [cell.remote for cell in cells if cell.remote is not None]
-        for remote in remotes:
-            remote.leave()
-        self._tear_down([cell for cell in cells if cell.worker is not None], within_s)
-        for remote in remotes:
-            if not remote.gone(until - time.monotonic() - _DEATH_S):
-                remote.kill()
-        for remote in remotes:
-            remote.gone(max(_DEATH_S, until - time.monotonic()))
-            remote.close()
-
-    def _tear_down(self, cells: Sequence[Cell], within_s: float) -> None:
-        done = threading.Event()
-
-        def teardown() -> None:
-            for cell in cells:
-                cell.let_go()
-            done.set()
-
-        if cells:
-            self._pool.submit(teardown)
-            done.wait(within_s)
-
     def _runs(self) -> list[Run]:
         return [slot.run for slot in self._slots.values() if slot.run is not None]
 
@@ -239,7 +201,7 @@ class LocalHost:
     def _declare(self, key: InstanceId, spec: Spec, now: float) -> None:
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = _Slot(spec, self._new_instance(spec, now))
+            slot = self._slots[key] = Slot(spec, self._new_instance(spec, now))
         else:
             if slot.spec.generation != spec.generation:
                 slot.instance.renew()
@@ -276,7 +238,7 @@ class LocalHost:
             if unknown and spec.since is not None and self._services.ledger.runs.is_over(key, spec.since):
                 self._over[key] = spec.since
 
-    def _schedule(self, slot: _Slot, at: float) -> None:
+    def _schedule(self, slot: Slot, at: float) -> None:
         slot.wake_at = at
         if at == inf:
             return
@@ -313,7 +275,7 @@ class LocalHost:
                 slot.wake_at = inf
                 self._step(slot, self._clock.monotonic())
 
-    def _step(self, slot: _Slot, now: float) -> None:
+    def _step(self, slot: Slot, now: float) -> None:
         instance = slot.instance
         if slot.leaving:
             return
@@ -334,11 +296,11 @@ class LocalHost:
         if instance.state is not before and instance.state in _TOLD_AT_ONCE:
             self._wake()
 
-    def _may_start(self, slot: _Slot, now: float) -> bool:
+    def _may_start(self, slot: Slot, now: float) -> bool:
         probed = slot.spec.probe is not None and slot.spec.probe == slot.probe
         return not (self._stopping or now > self._lease_until or probed or slot.spec.worker in self._overspent)
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         run = slot.run = Run(slot.spec, self._services, slot.cell, self._tell)
         slot.probe = slot.spec.probe
         slot.heartbeat_at = run.started_at
@@ -352,7 +314,7 @@ class LocalHost:
             run.end(Outcome("failed", crash=True, error=f"no thread could be started: {problem}"))
             self._finished(slot, run, crash=True)
 
-    def _execute(self, slot: _Slot, run: Run) -> None:
+    def _execute(self, slot: Slot, run: Run) -> None:
         with self._condition:
             slot.instance.began()
             late = self._clock.monotonic() > self._lease_until
@@ -363,7 +325,7 @@ class LocalHost:
         finally:
             self._finished(slot, run, crash=run.crash)
 
-    def _finished(self, slot: _Slot, run: Run, *, crash: bool) -> None:
+    def _finished(self, slot: Slot, run: Run, *, crash: bool) -> None:
         with self._condition:
             slot.run = slot.seen = None
             slot.heartbeat_at = run.heartbeat_at
@@ -377,44 +339,31 @@ class LocalHost:
             if self._stopping:
                 self._condition.notify_all()
 
-    def _obey(self, order: Order, slot: _Slot, run: Run) -> None:
+    def _obey(self, order: Order, slot: Slot, run: Run) -> None:
         if order is Order.ASK:
             run.ask()
         elif order is Order.TERMINATE:
-            run.terminate(self._verdict(slot))
+            run.terminate(slot.verdict())
             if not run.killable:  # a thread goes on for a while; for the ledger it is over
-                self._end(run, self._verdict(slot), hung=False)
+                self._end(run, slot.verdict(), hung=False)
         elif order is Order.KILL:
-            run.kill(self._verdict(slot))
+            run.kill(slot.verdict())
         elif order is Order.ABANDON:
             log.warning("run_hung", extra={"action": "run_hung", "run": run.id, "instance": slot.spec.instance})
-            verdict = self._verdict(slot, "; its processes do not die" if run.killable else "; its thread hangs")
+            verdict = slot.verdict("; its processes do not die" if run.killable else "; its thread hangs")
             run.kill(verdict)  # also a command that it would start from here on
             self._end(run, verdict, hung=True)
-
-    def _verdict(self, slot: _Slot, more: str = "") -> Outcome:
-        if slot.killed:
-            return _KILLED
-        run = slot.run
-        if run is not None and run.overspent is not None:
-            return Outcome("interrupted", error=run.overspent.reason + more)
-        if run is not None and run.refused is not None:
-            return Outcome("interrupted", error=run.refused.message + more)
-        if slot.instance.silent:
-            silence = f"gave no sign of life for {slot.spec.heartbeat_s:g} s"
-            return Outcome("failed", crash=True, error=silence + more)
-        return Outcome("failed", crash=True, error=f"timed out after {slot.instance.timeout_s:g} s{more}")
 
     def _end(self, run: Run, outcome: Outcome, *, hung: bool) -> None:
         """In another thread: it waits for the money calls that are under way."""
         self._pool.submit(lambda: run.end(outcome, hung=hung))
 
-    def _rest(self, slot: _Slot) -> None:
+    def _rest(self, slot: Slot) -> None:
         """Its one run was made: it stays, and nothing of it runs."""
         if slot.cell.worker is not None:
             self._pool.submit(slot.cell.let_go)
 
-    def _remove(self, slot: _Slot) -> None:
+    def _remove(self, slot: Slot) -> None:
         if slot.cell.remote is not None:
             slot.instance.state = State.STOPPING
             try:
@@ -432,7 +381,7 @@ class LocalHost:
             self._pool.submit(slot.cell.let_go)
         self._wake()
 
-    def _leave(self, slot: _Slot) -> None:
+    def _leave(self, slot: Slot) -> None:
         """The instance is there until its process is gone; by then it may be wanted again."""
         slot.cell.let_go(at_once=slot.killed)
         with self._condition:
@@ -451,7 +400,7 @@ class LocalHost:
         if not isinstance(fact, RunEnded) or fact.status != "succeeded":
             self._wake()
 
-    def _cut(self, slot: _Slot | None, run_id: str, after_s: float) -> None:
+    def _cut(self, slot: Slot | None, run_id: str, after_s: float) -> None:
         """Ends a run that may not go on. A thread, which cannot be killed, first has the time to notice that it is to
         stop; where a call of its own was refused, it has noticed.
         """
@@ -467,32 +416,4 @@ class LocalHost:
 
     def _report(self, usage: Mapping[str, Used]) -> Report:
         facts, self._facts = tuple(self._facts), []
-        seen = {}
-        for key, slot in self._slots.items():
-            last = slot.seen
-            if (
-                slot.run is not None
-                or key in usage
-                or last is None
-                or (last.state, last.epoch) != (slot.instance.state, slot.instance.epoch)
-            ):
-                last = slot.seen = _seen(key, slot, usage)
-            seen[key] = last
-        return Report(seen, facts)
-
-
-def _seen(key: InstanceId, slot: _Slot, usage: Mapping[str, Used]) -> Seen:
-    run = slot.run
-    used = usage.get(run.id if run is not None else key)
-    return Seen(
-        instance=key,
-        worker=slot.spec.worker,
-        state=slot.instance.state,
-        epoch=slot.instance.epoch,
-        run=run.id if run else None,
-        run_started_at=run.started_at if run else None,
-        heartbeat_at=run.heartbeat_at if run else slot.heartbeat_at,
-        cpu_s=slot.cpu_s + (used.cpu_s if used and run else 0.0),
-        memory_bytes=used.memory_bytes if used else None,
-        threads=used.threads if used else (1 if run else 0),
-    )
+        return Report({key: slot.seen_by(key, usage) for key, slot in self._slots.items()}, facts)

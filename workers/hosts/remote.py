@@ -25,7 +25,8 @@ from workers.log_lines import LEVELS
 if TYPE_CHECKING:
     from workers.hosts.base import Spec
     from workers.hosts.desk import Desk
-    from workers.hosts.run import Run, Services
+    from workers.hosts.run import Run
+    from workers.hosts.services import Services
 
 log = logging.getLogger(__name__)
 

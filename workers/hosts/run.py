@@ -3,111 +3,41 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import BudgetExceeded, NovaError, Unreachable
-from nova.ledger.effects import EffectHeld
 from nova.ledger.limits import Booked, Breach, LimitReached, RunRef
 from nova.money import Money
 from workers.agents.registry import COMMANDS
-from workers.base_worker import BaseWorker, RunResult
-from workers.context import RunContext
+from workers.base_worker import RunResult
 from workers.gate import Gate, LateRun
 from workers.hosts.base import BudgetHit, Fact, Overspent, RunEnded, Spec
+from workers.hosts.cell import Cell
 from workers.hosts.command import booking
-from workers.hosts.environment import MissingSecret, demand
+from workers.hosts.environment import demand
 from workers.hosts.imputing import Imputing
 from workers.hosts.leader import starter
-from workers.hosts.leash_client import Leash
 from workers.hosts.local_desk import LocalDesk
-from workers.hosts.remote import ManagerWasSilent, Raised, RemoteWorker
+from workers.hosts.outcome import Outcome, failure
+from workers.hosts.remote import ManagerWasSilent, RemoteWorker
+from workers.hosts.services import Services
 from workers.hosts.shell_run import CommandEnded, ShellRun
-from workers.outbox import EffectsFailed
 from workers.printed import printing_to
 
 if TYPE_CHECKING:
-    from nova.clock import Clock
-    from nova.ledger.ledger import Ledger
     from workers.breaker import Trip
-    from workers.hosts.nursery_client import Nursery
-    from workers.logfile import WorkerLogs
-    from workers.normals import Meter, Normals
+    from workers.normals import Meter
 
 log = logging.getLogger(__name__)
-
-_ERROR_CHARS = 4_000
-_NO_CRASH = (EffectHeld, EffectsFailed, MissingSecret)  # tried again in their own time, or mended by a person
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every run of a manager shares. `agents` finds the class of an agent and its validated configuration.
-
-    `home` is where commands run that say nothing else. `variables` are the environment with what `.env` files add.
-    `was_silent` tells whether guardians of processes may have heard nothing of this manager since then (monotonic).
-    """
-
-    manager: str
-    ledger: Ledger
-    clock: Clock
-    logs: WorkerLogs
-    leash: Leash
-    home: str
-    agents: Callable[[str, Mapping[str, Any]], tuple[type[BaseWorker], Any]]
-    platforms: Any = None
-    nursery: Nursery | None = None
-    variables: Callable[[], Mapping[str, str]] = lambda: os.environ
-    was_silent: Callable[[float], bool] = lambda since: False
-    normals: Normals | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    status: str  # succeeded, failed, interrupted
-    crash: bool = False
-    error: str | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether a single run is made with it; one that crashed or was interrupted is to be made again."""
-        return self.status != "interrupted" and not self.crash
-
-
-class Cell:
-    """Where the object of one instance, or its process, is kept between its runs."""
-
-    def __init__(self) -> None:
-        self.worker: BaseWorker | None = None
-        self.remote: RemoteWorker | None = None
-        self.key: object = None
-        self.config: Any = None
-
-    @property
-    def empty(self) -> bool:
-        return self.worker is None and self.remote is None
-
-    def let_go(self, *, at_once: bool = False) -> None:
-        """Returns when a process is gone; `at_once` without its teardown."""
-        remote, self.remote = self.remote, None
-        if remote is not None:
-            remote.let_go(at_once=at_once)
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            try:
-                worker.teardown()
-            except Exception:
-                log.exception("teardown_failed", extra={"action": "teardown_failed"})
 
 
 def new_run_id(now: datetime) -> str:
@@ -364,10 +294,9 @@ class Run:
             return Outcome("interrupted", error=self._unreachable.message)
         if isinstance(problem, ManagerWasSilent):
             return Outcome("interrupted", error=problem.message)
-        told, shown = _words(problem)
+        outcome, shown = failure(problem)
         self.log("ERROR", shown)
-        crash = not isinstance(problem, _NO_CRASH)
-        return Outcome("failed", crash=crash, error=told[-_ERROR_CHARS:])
+        return outcome
 
     def _worker_run(self) -> RunResult | None:
         self._unlock_secrets()
@@ -384,12 +313,7 @@ class Run:
             self.services.logs.scrubber.add(known[name] for name in self.spec.secrets)
 
     def _run_in_process(self) -> RunResult | None:
-        spec, cell = self.spec, self._cell
-        key = (spec.agent, spec.generation, spec.config, spec.resources, spec.secrets, spec.env)
-        if cell.remote is None or cell.key != key:
-            cell.let_go()
-            cell.remote, cell.key = RemoteWorker(self.services, spec), key
-        remote = cell.remote
+        remote = self._cell.process_for(self.services, self.spec)
         with self._killing:
             if self._verdict is not None:
                 raise LateRun(self._verdict.error)
@@ -402,30 +326,8 @@ class Run:
                 self._others_cpu_s += remote.take_cpu_s()
 
     def _run_here(self) -> RunResult | None:
-        spec, cell = self.spec, self._cell
-        key = (spec.agent, spec.generation, spec.config)
-        if cell.worker is None or cell.key != key:
-            cell.let_go()
-            agent, cell.config = self.services.agents(spec.agent, spec.config)
-            worker = agent()
-            context = RunContext(LocalDesk(self), cell.config)
-            worker.setup(context)
-            cell.worker, cell.key = worker, key
-        else:
-            worker, context = cell.worker, RunContext(LocalDesk(self), cell.config)
-        return worker.run(context)
+        return self._cell.run(self.services, self.spec, LocalDesk(self))
 
 
 def _of_trip(trip: Trip) -> BudgetExceeded:
     return BudgetExceeded(trip.reason, hint="its breaker opens: `nova workers health` says what follows")
-
-
-def _words(problem: BaseException) -> tuple[str, str]:
-    """What is recorded of it, and what its log is told."""
-    if isinstance(problem, NovaError):
-        told = problem.message if problem.hint is None else f"{problem.message} ({problem.hint})"
-        return told if isinstance(problem, MissingSecret) else problem.message, told
-    if isinstance(problem, Raised):
-        return problem.told, "\n".join(problem.trace)
-    last = "".join(traceback.format_exception_only(problem)).strip()
-    return last, traceback.format_exc().strip()

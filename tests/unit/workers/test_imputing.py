@@ -20,7 +20,10 @@ from nova.ledger.ledger import Ledger
 from nova.ledger.limits import Limit
 from nova.money import Money
 from workers.hosts.base import BudgetHit, Fact, Spec
-from workers.hosts.run import Cell, Outcome, Run, Services
+from workers.hosts.cell import Cell
+from workers.hosts.outcome import Outcome
+from workers.hosts.run import Run
+from workers.hosts.services import Services
 
 DAY = datetime(2026, 4, 10, 12, tzinfo=UTC)
 
