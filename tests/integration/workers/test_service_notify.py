@@ -18,6 +18,8 @@ from nova.bootstrap import build
 from nova.config import load_settings
 from nova.fleet.documents import Declaration
 
+from .conftest import until
+
 
 class Init:
     """Listens as systemd does."""
@@ -82,12 +84,13 @@ def test_the_manager_says_when_it_is_up_while_it_lives_and_when_it_ends(home: Pa
         process.send_signal(signal.SIGSTOP)
         init.listen()
         stood = init.heard.count("WATCHDOG=1")
-        until = time.monotonic() + 0.6
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 0.6
+        while time.monotonic() < deadline:
             init.listen()
         assert init.heard.count("WATCHDOG=1") - stood <= 1, "one may have been under way"
         process.send_signal(signal.SIGCONT)
         init.hears("WATCHDOG=1")
+        until(seen.exists, "the command has told what it sees", 60)
         process.terminate()
         init.hears("STOPPING=1")
         assert process.wait(30) == 0
