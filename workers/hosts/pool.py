@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 Job = Callable[[], object]
 
 _PATIENCE_S = 0.005  # a job that no thread has taken by then gets one of its own
+_NO_THREAD_S = 1.0  # until it is tried again
 _ALWAYS = 4  # so many threads are made without patience
 _MOST_WAKING = 2  # a thread that is awake takes the next short job sooner than one that has to be woken
 
@@ -85,10 +86,11 @@ class ThreadPool:
             time.sleep(_PATIENCE_S)
             while self._jobs:
                 moving, taken = self._taken > taken, self._taken
-                self._help(1 if moving else self._size)
-                time.sleep(_PATIENCE_S)
+                helped = self._help(1 if moving else self._size)
+                time.sleep(_PATIENCE_S if helped else _NO_THREAD_S)
 
-    def _help(self, count: int) -> None:
+    def _help(self, count: int) -> bool:
+        """False when the system gives no thread."""
         with self._lock:
             for _ in range(min(count, len(self._jobs)) if not self._idle else 0):
                 job = self._jobs.popleft()
@@ -97,7 +99,8 @@ class ThreadPool:
                 except RuntimeError as problem:  # then it waits for one that becomes free
                     self._jobs.appendleft(job)
                     log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
-                    return
+                    return False
+        return True
 
     def _grow(self, job: Job) -> None:
         self._made += 1

@@ -146,3 +146,24 @@ def test_a_short_job_need_not_wait_for_the_long_one_before_it() -> None:
         pool.submit(done.set)
         assert done.wait(5)
         barrier.wait()
+
+
+def test_where_no_thread_can_be_had_jobs_wait_for_one_that_becomes_free(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = ThreadPool("t", idle_s=5.0)
+    go, done = threading.Event(), threading.Event()
+    for _ in range(5):
+        pool.submit(lambda: go.wait(10))
+    until(lambda: pool.size == 5)
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(pool, "_start", refused)
+    pool.submit(done.set)
+    until(lambda: "no_thread" in caplog.text)
+    threading.Event().wait(0.1)
+    assert caplog.text.count("no_thread") == 1, "it is not tried without end"
+    go.set()
+    assert done.wait(5)
