@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is that others use too says nothing of what is tested.
+settings.register_profile("nova", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nova")
 
 _PREFIXES = ("NOVA_", "WORKER_", "STRIPE_", "GUMROAD_", "SENDGRID_", "TWITTER_", "GITHUB_")
 _NAMES = (

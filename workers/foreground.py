@@ -179,8 +179,12 @@ class ForegroundRun:
         return ended
 
 
+def _nowhere(_lines: Sequence[str]) -> None:
+    pass
+
+
 class _ShownLogs(WorkerLogs):
-    """What was printed is shown as it is, what was logged with its level and fields."""
+    """What was printed is shown as it is, what was logged with its level and fields; as long as somebody reads it."""
 
     def __init__(self, directory: Path, clock: Clock, scrubber: Scrubber, show: Show) -> None:
         super().__init__(directory, clock, scrubber)
@@ -198,5 +202,10 @@ class _ShownLogs(WorkerLogs):
         fields: Mapping[str, Any] | None = None,
     ) -> None:
         told = [self.scrubber.text(line) for line in lines]
-        self._show(told if stream else LogLine(f"{level} {told[0]}", fields=self.scrubber.fields(fields or {})).text())
+        if not stream:
+            told = LogLine(f"{level} {told[0]}", fields=self.scrubber.fields(fields or {})).text()
+        try:
+            self._show(told)
+        except OSError:  # as after `| head`: the run goes on
+            self._show = _nowhere
         super().write(worker, instance, lines, run=run, level=level, stream=stream, fields=fields)

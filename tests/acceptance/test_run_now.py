@@ -64,6 +64,16 @@ def test_a_kill_is_for_it_too_and_returns_when_it_is_over(nova: Home) -> None:
     assert running.returncode == 4
 
 
+def test_it_goes_on_when_nobody_reads_what_it_prints_any_more(nova: Home) -> None:
+    nova.deploy("loud", "echo begun; sleep 0.5; echo more; echo most")
+    running = nova.start("workers", "run", "loud")
+    assert running.stdout is not None and running.stdout.readline() == "begun\n"
+    running.stdout.close()
+    with running:
+        assert running.wait(60) in (0, 1)
+    assert nova.worker("loud")["succeeded"] == 1
+
+
 def test_a_single_run_that_was_made_is_done(nova: Home) -> None:
     nova.deploy("import", "true", "--once")
     nova.run("workers", "start")
