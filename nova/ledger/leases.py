@@ -93,6 +93,11 @@ def fence(conn: Connection, store: Store, dead: str, by: str, why: str, beats: i
     return recovered
 
 
+def _is_over(conn: Connection, manager: str) -> bool:
+    over = managers.c.stopped_us.is_not(None) | managers.c.fenced_by.is_not(None)
+    return conn.execute(select(managers.c.id).where(managers.c.id == manager, over)).first() is not None
+
+
 class Leases:
     """Each method is one transaction, however many workers it is about."""
 
@@ -100,12 +105,17 @@ class Leases:
         self._store = store
 
     def acquire(self, manager: str, workers: Iterable[str]) -> dict[str, int]:
-        """Those of them that are this manager's now, because they were free or its own, with their tokens."""
+        """Those of them that are this manager's now, because they were free or its own, with their tokens.
+
+        None for one that is over: what it asked for before its end may be written after it.
+        """
         at = self._store.now_us()
         names = list(workers)
         asked = [{"worker": worker, "manager": manager, "at": at} for worker in names]
 
         def take(conn: Connection) -> dict[str, int]:
+            if _is_over(conn, manager):
+                return {}
             conn.execute(_ACQUIRE, asked)
             mine = select(leases.c.worker, leases.c.token).where(leases.c.manager == manager)
             held = {row.worker: row.token for row in conn.execute(mine)}
@@ -128,9 +138,7 @@ class Leases:
         """Gives back what a manager that is over still holds. To be called when nothing of it runs any more."""
 
         def act(conn: Connection) -> int:
-            row = conn.execute(select(managers.c.stopped_us, managers.c.fenced_by).where(managers.c.id == dead)).first()
-            is_over = row is not None and (row.stopped_us is not None or row.fenced_by is not None)
-            return free(conn, dead, self._store.clock.now()) if is_over else 0
+            return free(conn, dead, self._store.clock.now()) if _is_over(conn, dead) else 0
 
         return self._store.apply(act)
 
