@@ -1,4 +1,4 @@
-"""WorkerManager: makes what runs match what is declared, and enforces what must hold whatever runs."""
+"""WorkerManager: the life of a manager, from its lock to its end or its next beginning. Its rounds are in rounds.py."""
 
 from __future__ import annotations
 
@@ -8,40 +8,32 @@ import os
 import secrets
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.clock import Clock, iso
-from nova.errors import NovaError
-from nova.fleet.documents import Deployment, FleetSnapshot
 from nova.ledger.instances import ManagerRecord
-from nova.ledger.limits import Limit
 from nova.money import Money
 from nova.secrecy import Scrubber
 from nova.words import count, money
-from workers.applied import Applied, version_of
 from workers.base_worker import BaseWorker
-from workers.chronicle import Chronicle
 from workers.enforcement import CrashPolicy
 from workers.enforcer import AlertSink, Enforcer
 from workers.heartbeat import Heartbeat
-from workers.hosts.base import BudgetHit, Fact, InstanceId, Overspent, Report, RunEnded, Spec
+from workers.hosts.base import Report
 from workers.hosts.keepalive import Keepalive
 from workers.hosts.leash_client import Leash
 from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.hosts.services import Services
 from workers.housekeeping import Housekeeping, PeriodicTask
-from workers.hung import Cure, cure, told
-from workers.instance import Backoff, State
+from workers.instance import Backoff
 from workers.lock import ManagerInfo, ManagerLock
 from workers.logfile import WorkerLogs
-from workers.observer import Observer
-from workers.planner import Plan, Planner
 from workers.recovery import Recovery, recover
+from workers.rounds import Rounds
 from workers.takeover import Takeover
 from workers.tenancy import Tenancy
 from workers.vigil import Vigil
@@ -56,10 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25  # how often the fleet's file is looked at
-_BUDGET_CHECK_S = 5.0
 _AFTER_FAILURE_S = 1.0
-_REPEAT_S = 60.0  # what fails again and again is logged so often
-_FACTS_S = 0.2  # of a turn, so that a storm of crashes does not hold up what is declared
 _FENCED = "another manager took over what it ran, because it gave no sign of life: it was stopped, or starved"
 DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
 
@@ -156,23 +145,13 @@ class WorkerManager:
         self._stop_asked = 0
         self._lock = ManagerLock(settings.run_dir, settings.department)
         self._info: ManagerInfo | None = None
-        self._restart_why = ""
         self._vigil = Vigil()
         takeover = Takeover(ledger, self.id, settings.run_dir, clock, self._vigil, self._alert)
         self._tenancy = Tenancy(ledger, self.id, takeover, self.wake)
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
-        self._chronicle = Chronicle(ledger, clock)
-        self._observer = Observer(ledger, self.id, clock)
-        self._planner = Planner(
-            settings.department, self._limits_of, self._enforcer.eager, self._enforcer.breakers.probes
+        self._rounds = Rounds(
+            fleet, ledger, self.id, clock, self._enforcer, self._tenancy, settings, self._lock.applied_path, self.wake
         )
-        self._snapshot: FleetSnapshot | None = None
-        self._want: dict[InstanceId, Spec] = {}
-        self._applied: Applied | None = None
-        self._facts: deque[Fact] = deque()
-        self._budgets_checked = float("-inf")
-        self._limits: dict[str, tuple[Limit, ...]] = {}
-        self._failure = ("", float("-inf"))
         self._watcher: Watcher | None = None
 
     def ask_to_stop(self) -> None:
@@ -226,6 +205,7 @@ class WorkerManager:
         )
         self._ledger.store.guard(self.id)
         self._info = replace(info, unsettled=())
+        self._rounds.restarted_s = info.restarted_s
         self._lock.write(self._info)
 
     def _tell(self, recovery: Recovery, left: ManagerInfo | None) -> None:
@@ -270,12 +250,12 @@ class WorkerManager:
             gc.collect()
             gc.freeze()  # what is there now stays: looking through it again and again would hold up every run
             ready()
-            while not self._stop_asked and not self._restart_why:
+            while not self._stop_asked and not self._rounds.restart_why and not heartbeat.fenced:
                 self._wakeup.wait(_LOOK_S)
                 if not self._stop_asked and not self._turn(host):
                     self._wakeup.wait(_AFTER_FAILURE_S)
                 if self._watcher is not None:
-                    self._watcher.turned(self._status())
+                    self._watcher.turned(self._rounds.status())
         finally:
             if self._watcher is not None and self._stop_asked:
                 self._watcher.stopping()
@@ -286,15 +266,11 @@ class WorkerManager:
 
     def _restart(self, *, fenced: bool) -> Restart:
         """The lock is handed on, so that nobody takes this manager for gone."""
-        why = _FENCED if fenced else self._restart_why
+        why = _FENCED if fenced else self._rounds.restart_why
         assert self._info is not None
         since = self._info.restarted_s if fenced else time.monotonic()
         log.warning("manager_restarting", extra={"action": "manager_restarting", "manager": self.id, "why": why})
         return Restart(why, fenced, self._lock.hand_over(replace(self._info, restarting=why, restarted_s=since)))
-
-    def _status(self) -> str:
-        declared = len(self._snapshot.deployments) if self._snapshot is not None else 0
-        return f"deployments: {declared}, instances to run: {len(self._want)}"
 
     def _host(self, leash: Leash, logs: WorkerLogs, nursery: Nursery, keepalive: Keepalive) -> LocalHost:
         services = services_of(
@@ -318,18 +294,19 @@ class WorkerManager:
         """
         grace_s = self._lock.grace(self._settings.grace_s)
         log.info("manager_stopping", extra={"action": "manager_stopping", "grace_s": grace_s})
-        for act in (
+        steps: tuple[Callable[[], object], ...] = (
             lambda: host.stop(grace_s, lambda: self._stop_asked > 1),
             nursery.close,
             lambda: chores.stop(min(2.0, grace_s / 4)),
-            lambda: (self._take(host.report()), self._handle(grace_s)),
+            lambda: self._rounds.finish(host, grace_s),
             leash.close,
             logs.close,
             self._tenancy.stop,
-            self._observer.forget,
+            self._rounds.forget,
             self._heartbeat.stop,
             lambda: self._ledger.instances.managers.stopped(self.id, self._clock.now(), _left_in(host.report())),
-        ):
+        )
+        for act in steps:
             try:
                 act()
             except Exception:
@@ -338,159 +315,7 @@ class WorkerManager:
 
     def _turn(self, host: LocalHost) -> bool:
         """One round of the loop. Whatever fails is logged, and the loop goes on."""
-        if self._heartbeat.look():
-            self._restart_why = _FENCED
-            return True
-        try:
-            self._step(host)
-            return True
-        except NovaError as problem:
-            self._failed(problem.message)
-        except Exception:
-            log.exception("turn_failed", extra={"action": "turn_failed"})
-        return False
-
-    def _failed(self, message: str) -> None:
-        """The same failure is logged now and then, not at every turn."""
-        now = self._clock.monotonic()
-        if message != self._failure[0] or now - self._failure[1] >= _REPEAT_S:
-            self._failure = (message, now)
-            log.error("turn_failed", extra={"action": "turn_failed", "error": message})
-
-    def _step(self, host: LocalHost) -> None:
-        """What is declared comes first, so that it is carried out even where the enforcement cannot be written."""
-        snapshot = self._load()
-        if arrived := self._tenancy.collect():
-            host.remember(arrived)
-            self._enforcer.took_over(arrived)
-        report, plan = self._sync(host, snapshot)
-        self._acknowledge(plan)
-        self._observe(host, report)
-        self._chronicle.note(snapshot)
-        if self._enforce(snapshot, report) or self._facts:
-            self._wakeup.set()  # the next turn carries it out
-
-    def _load(self) -> FleetSnapshot:
-        """What is declared now; while that cannot be read, what was declared last: nothing that runs is stopped."""
-        known = self._snapshot
-        if known is not None and self._fleet.token() == known.version:
-            return known
-        try:
-            snapshot = self._fleet.snapshot()
-        except NovaError as problem:
-            if known is None:
-                raise
-            self._failed(problem.message)
-            return known
-        self._snapshot = snapshot
-        self._limits.clear()
-        self._enforcer.watch(snapshot)
-        self._tenancy.want(self._planner.wanted(snapshot))
-        return snapshot
-
-    def _sync(self, host: LocalHost, snapshot: FleetSnapshot) -> tuple[Report, Plan]:
-        lease_s = self._heartbeat.lease_s()
-        report = self._take(host.sync(self._want, lease_s))
-        plan = self._planner.plan(snapshot, report.states, self._tenancy.held)
-        for instance in plan.ending:
-            host.kill(instance)
-        if plan.want is not self._want and plan.want != self._want:
-            self._want = plan.want
-            report = self._take(host.sync(plan.want, lease_s))
-        self._let_go(report)
-        return report, plan
-
-    def _let_go(self, report: Report) -> None:
-        """Gives back the lease of what is another manager's now, once nothing of it is here or asked for."""
-        if unwanted := self._tenancy.held - self._tenancy.wanted:
-            here = {seen.worker for seen in report.states.values()} | {spec.worker for spec in self._want.values()}
-            self._tenancy.let_go(unwanted - here)
-
-    def _acknowledge(self, plan: Plan) -> None:
-        """Tells who waits for it how far it is. Where that cannot be written it is tried again."""
-        assert self._snapshot is not None
-        applied = Applied(self.id, version_of(self._snapshot.version), plan.leaving)
-        if applied != self._applied:
-            try:
-                applied.write(self._lock.applied_path)
-            except OSError as problem:
-                self._failed(f"{self._lock.applied_path} cannot be written: {problem.strerror}")
-                return
-            self._applied = applied
-
-    def _limits_of(self, one: Deployment) -> tuple[Limit, ...]:
-        limits = self._limits.get(one.name)
-        if limits is None:
-            assert self._snapshot is not None
-            declared = self._snapshot.limits_for(one, self._settings.default_daily)
-            tiers = self._snapshot.tiers
-            limits = self._limits[one.name] = tuple(Limit(*limit, tiers=tiers) for limit in declared)
-        return limits
-
-    def _take(self, report: Report) -> Report:
-        self._facts.extend(report.facts)
-        for fact in report.facts:
-            if isinstance(fact, RunEnded) and fact.crash:
-                log.warning("run_crashed", extra={"action": "run_crashed", "worker": fact.worker, "run": fact.run})
-        return report
-
-    def _enforce(self, snapshot: FleetSnapshot, report: Report) -> bool:
-        """Whether it changed the fleet."""
-        changed = self._enforcer.timers(snapshot, self._planner.mine)
-        changed = self._enforcer.breakers.turn(snapshot, self._planner.mine, report.states) or changed
-        now = self._clock.monotonic()
-        if now - self._budgets_checked >= _BUDGET_CHECK_S:
-            self._budgets_checked = now
-            changed = self._enforcer.check_spent(snapshot, self._limits_of, self._planner.mine) or changed
-            changed = self._enforcer.let_go_on(snapshot, self._limits_of, self._planner.mine) or changed
-        return self._handle() or changed
-
-    def _handle(self, within_s: float = _FACTS_S) -> bool:
-        """A fact leaves the queue when it was dealt with: a failed write is repeated."""
-        changed = False
-        until = time.monotonic() + within_s
-        while self._facts and time.monotonic() < until:
-            changed = self._deal_with(self._facts[0], self._load()) or changed
-            self._facts.popleft()
-        return changed
-
-    def _deal_with(self, fact: Fact, snapshot: FleetSnapshot) -> bool:
-        if isinstance(fact, BudgetHit):
-            return self._enforcer.budget_hit(fact, snapshot)
-        if isinstance(fact, Overspent):
-            return self._enforcer.breakers.overspent(fact, snapshot)
-        changed = self._enforcer.breakers.run_ended(fact, snapshot)
-        return self._enforcer.run_ended(fact, self._load()) or changed
-
-    def _observe(self, host: LocalHost, report: Report) -> None:
-        now = self._clock.monotonic()
-        if self._observer.sample_due(now):
-            self._observer.sampled(self._take(host.report()), now)
-            self._mind_the_hung(report)
-        elif self._observer.states_due(now):
-            self._observer.states(report, now)
-
-    def _mind_the_hung(self, report: Report) -> None:
-        hung = [seen for seen in report.states.values() if seen.state is State.HUNG]
-        assert self._info is not None
-        last, now = self._info.restarted_s, time.monotonic()
-        since = now - last if last is not None and last <= now else None  # else the machine was started since
-        chosen = cure(len(hung), self._settings.max_hung, since)
-        if chosen is Cure.NONE or self._snapshot is None:
-            return
-        why = told([seen.instance for seen in hung], self._settings.max_hung)
-        if chosen is Cure.PARK:
-            why += f"; the manager restarted itself because of that {since or 0:.0f} s ago"
-            for worker in {seen.worker for seen in hung}:
-                if self._enforcer.park_hung(worker, why, self._snapshot):
-                    self._wakeup.set()
-            return
-        self._restart_why = why
-        runs = {seen.instance: seen.run for seen in hung}
-        try:
-            self._ledger.audit.append("manager", "manager_restarting", self.id, {"why": why, "hung": runs})
-        except NovaError as problem:
-            self._failed(problem.message)
+        return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_s)
 
     def _prune(self) -> None:
         gone = self._ledger.runs.prune(self._clock.now())
