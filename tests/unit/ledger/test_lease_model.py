@@ -45,6 +45,7 @@ class Process:
         self.lives += 1
         self.id = f"m{self.number}.{self.lives}"
         now = self.clock.now()
+        self.store._fence = None  # it is another process now
         self.managers.register(ManagerRecord(self.id, 42, "host", "all", now, now))
         self.store.guard(self.id)
         self.held: set[str] = set()
