@@ -220,12 +220,28 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _terms(value: Any) -> str:
-    """Only what differs from the default."""
-    from nova.fleet.terms import unusual
+    """Only what differs from the default, as the options would say it."""
+    from nova.fleet.terms import ImputedCost, plain
 
-    if value is None:
-        return "none"
-    return ", ".join(f"{key.removesuffix('_s')}={one}" for key, one in unusual(value).items()) or "the default"
+    if value is None or isinstance(value, ImputedCost):
+        return str(value or "none")
+    usual = plain(type(value)())
+    given = {key: one for key, one in plain(value).items() if usual[key] != one}
+    return ", ".join(_term(key, one) for key, one in given.items()) or "the default"
+
+
+def _term(key: str, value: Any) -> str:
+    from nova.cli.render import size
+    from nova.clock import format_duration
+
+    name = key.removesuffix("_s").removesuffix("_bytes").replace("_", "-")
+    if key.endswith("_s") and value is not None:
+        return f"{name}={format_duration(value)}"
+    if key == "memory_bytes" and value is not None:
+        return f"{name}={size(value)}"
+    if isinstance(value, list):
+        return f"{name}={'; '.join(map(str, value))}"
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
 
 
 def _say_whether_it_runs() -> None:
