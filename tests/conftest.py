@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import HealthCheck, settings
 # How fast a machine is that others use too says nothing of what is tested.
 settings.register_profile("nova", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nova")
+
+# A suite that was started in the background ignores these, and so would every program that it starts and signals.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 _PREFIXES = ("NOVA_", "WORKER_", "STRIPE_", "GUMROAD_", "SENDGRID_", "TWITTER_", "GITHUB_")
 _NAMES = (

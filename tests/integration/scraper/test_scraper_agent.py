@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 from collections.abc import MutableMapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -49,13 +48,33 @@ class Context:
         self.spent.append(amount)
 
 
+class Desk:
+    """A run's desk as far as its durable state uses it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._state = ledger.state
+
+    def state_get(self, key: str) -> tuple[bool, Any]:
+        known = self._state.all("quotes")
+        return key in known, known.get(key)
+
+    def state_set(self, key: str, value: Any) -> None:
+        self._state.set("quotes", key, value)
+
+    def state_delete(self, key: str) -> bool:
+        return self._state.delete("quotes", key)
+
+    def state_keys(self) -> list[str]:
+        return list(self._state.all("quotes"))
+
+
 class Deployed:
     """A deployment of the scraper: each `run` is a new object, as after a restart of the manager."""
 
     def __init__(self, home: Path, ledger: Ledger, site: Any) -> None:
         self.home = home
         self.site = site
-        self.state: MutableMapping[str, Any] = DurableState(ledger.state, "quotes", nullcontext)
+        self.state: MutableMapping[str, Any] = DurableState(Desk(ledger))  # type: ignore[arg-type]
         self.settings: dict[str, Any] = {
             "url": site.url("/quotes"), "row": ".quote", "fields": '{"text": ".text", "by": ".by"}', "key": "text",
             "allow_private": "true", "delay_s": "0",
