@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import secrets
 import shutil
 import signal
 import subprocess
@@ -67,10 +68,11 @@ def fill(home: Path) -> None:
             return
 
 
-def takes_nothing(rig: Rig) -> bool:
+def takes_nothing(rig: Rig, size: int) -> bool:
+    """Whether a value of this size is refused; another each time, because what is written over needs no room."""
     fill(rig.home)
     try:
-        rig.ledger.state.set("probe", "key", "x" * 10_000)
+        rig.ledger.state.set("probe", secrets.token_hex(8), "x" * size)
     except NovaError as problem:
         return "no space is left" in problem.message
     return False
@@ -81,7 +83,8 @@ def test_a_full_disk_holds_up_what_cannot_be_recorded_and_loses_nothing(on_a_sma
     rig.python("payer", PAYER.format(journal=journal), every_s=0.05)
     manager = rig.start()
     until(lambda: rig.succeeded("payer") >= 3, "it pays")
-    until(lambda: takes_nothing(rig), "the ledger takes nothing more")
+    until(lambda: takes_nothing(rig, 100_000), "the ledger takes nothing large")
+    until(lambda: takes_nothing(rig, 100), "nor anything small, in the room that was left of that")
     told = len(rig.lines(str(journal)))
     with pytest.raises(NovaError, match="space"):
         rig.fleet.pause("payer", "operator")
