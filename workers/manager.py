@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25  # how often the fleet's file is looked at
+_GARBAGE = 10_000  # new objects, until those among them are looked for that nobody can reach any more
 _AFTER_FAILURE_S = 1.0
 _FENCED = "another manager took over what it ran, because it gave no sign of life: it was stopped, or starved"
 DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
@@ -249,10 +250,11 @@ class WorkerManager:
             chores.start()
             gc.collect()
             gc.freeze()  # what is there now stays: looking through it again and again would hold up every run
+            gc.set_threshold(_GARBAGE)
             ready()
             while not self._stop_asked and not self._rounds.restart_why and not heartbeat.fenced:
-                self._wakeup.wait(_LOOK_S)
-                if not self._stop_asked and not self._turn(host):
+                woken = self._wakeup.wait(_LOOK_S)
+                if not self._stop_asked and not self._turn(host, woken=woken):
                     self._wakeup.wait(_AFTER_FAILURE_S)
                 if self._watcher is not None:
                     self._watcher.turned(self._rounds.status())
@@ -313,9 +315,9 @@ class WorkerManager:
                 log.exception("stop_step_failed", extra={"action": "stop_step_failed"})
         log.info("manager_stopped", extra={"action": "manager_stopped", "manager": self.id})
 
-    def _turn(self, host: LocalHost) -> bool:
+    def _turn(self, host: LocalHost, *, woken: bool = True) -> bool:
         """One round of the loop. Whatever fails is logged, and the loop goes on."""
-        return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_s)
+        return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_s, woken=woken)
 
     def _prune(self) -> None:
         gone = self._ledger.runs.prune(self._clock.now())

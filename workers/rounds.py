@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _BUDGET_CHECK_S = 5.0
 _REPEAT_S = 60.0  # what fails again and again is logged so often
 _FACTS_S = 0.2  # of a turn, so that a storm of crashes does not hold up what is declared
+_REST = 50  # a turn that nothing asked for comes after so many times what the last one took
+_LONGEST_REST_S = 1.0
 
 
 class Rounds:
@@ -76,20 +78,29 @@ class Rounds:
         self._budgets_checked = float("-inf")
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._failure = ("", float("-inf"))
+        self._rested_at = float("-inf")
+        self._fitting: tuple[frozenset[str] | None, ...] = None, None  # held and wanted, with none too much
 
-    def turn(self, host: LocalHost, lease_s: Callable[[], float]) -> bool:
+    def turn(self, host: LocalHost, lease_s: Callable[[], float], *, woken: bool = True) -> bool:
         """False where something failed, which is logged; the next turn tries it again.
 
         `lease_s`: for how long from now on what begins is this manager's to run; asked whenever something may begin.
+        Not `woken`, a large fleet in which nothing is declared anew has its turn less often.
         """
+        began = time.monotonic()
         try:
-            self._step(host, lease_s)
+            if woken or began >= self._rested_at or self._has_news():
+                self._step(host, lease_s)
+                self._rested_at = began + min(_LONGEST_REST_S, _REST * (time.monotonic() - began))
             return True
         except NovaError as problem:
             self._failed(problem.message)
         except Exception:
             log.exception("turn_failed", extra={"action": "turn_failed"})
         return False
+
+    def _has_news(self) -> bool:
+        return self._tenancy.arriving or self._snapshot is None or self._fleet.token() != self._snapshot.version
 
     def finish(self, host: LocalHost, within_s: float) -> None:
         """Deals with what the last runs have left to tell."""
@@ -155,9 +166,14 @@ class Rounds:
 
     def _let_go(self, report: Report) -> None:
         """Gives back the lease of what is another manager's now, once nothing of it is here or asked for."""
-        if unwanted := self._tenancy.held - self._tenancy.wanted:
+        leases = self._tenancy.held, self._tenancy.wanted
+        if leases[0] is self._fitting[0] and leases[1] is self._fitting[1]:
+            return
+        if unwanted := leases[0] - leases[1]:
             here = {seen.worker for seen in report.states.values()} | {spec.worker for spec in self._want.values()}
             self._tenancy.let_go(unwanted - here)
+        else:
+            self._fitting = leases
 
     def _acknowledge(self, plan: Plan) -> None:
         """Tells who waits for it how far it is. Where that cannot be written it is tried again."""

@@ -39,6 +39,7 @@ class Tenancy:
         self.wanted: frozenset[str] = frozenset()
         self._leased: set[str] = set()  # in the ledger, collected or not
         self._arrived: dict[str, Starts] = {}
+        self._complete: frozenset[str] | None = None  # what is wanted, where all of it is leased
         self._leaving: set[str] = set()
         self._tried: set[str] = set()  # whose lease another manager had: it is asked for when it is free
         self._news = threading.Event()
@@ -65,6 +66,11 @@ class Tenancy:
             self._tried &= names
         self._news.set()
 
+    @property
+    def arriving(self) -> bool:
+        """Whether there is something to collect."""
+        return bool(self._arrived)
+
     def collect(self) -> dict[str, Starts]:
         """What became this manager's since the last call, with the last starts of its instances."""
         if not self._arrived:
@@ -81,6 +87,7 @@ class Tenancy:
         self.held -= frozenset(names)
         with self._lock:
             self._leaving |= set(names)
+            self._complete = None
         self._news.set()
 
     def step(self) -> None:
@@ -115,8 +122,11 @@ class Tenancy:
 
     def _ask(self) -> None:
         with self._lock:
+            if self._complete is self.wanted and not self._leaving:
+                return
             missing = self.wanted - self._leased - self._leaving
             known = missing & self._tried
+            self._complete = None if missing or self._leaving else self.wanted
         if not missing:
             return
         asked = missing - known

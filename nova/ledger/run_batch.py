@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,7 @@ _INSERT = """
     INSERT INTO runs (id, worker, instance, started_us, ended_us, status, error, crash, manager)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_END = "UPDATE runs SET ended_us = ?, status = ?, error = ?, crash = ? WHERE id = ?"
 _START = """
     INSERT INTO starts (instance, worker, started_us) VALUES (?, ?, ?)
     ON CONFLICT (instance) DO UPDATE SET worker = excluded.worker, started_us = excluded.started_us
@@ -50,30 +51,48 @@ EndOne = Callable[[Connection, Ended], None]
 
 
 def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
-    """In the order given. A run that began, ended and spent nothing within them is one row; the others' ends are left
-    to `end_one`.
+    """In the order given. Runs that end here and spent nothing are ended together, those that began here too as one
+    row each; the others' ends are left to `end_one`.
     """
     ends: dict[str, Ended] = {}
     for record in records:
         if isinstance(record, Ended):
             ends.setdefault(record.run.run, record)
     starts = {record.run.run: record for record in records if isinstance(record, Started)}
-    spent = _with_money(conn, ends.keys() & starts.keys())
-    whole = {run: end for run, end in ends.items() if run in starts and run not in spent}
+    simple = ends.keys() - _with_money(conn, ends.keys())
+    open_since = _open_since(conn, simple - starts.keys())
+    began = {**open_since, **{run: to_us(starts[run].at) for run in simple & starts.keys()}}
+    whole = {run: end for run, end in ends.items() if run in began}
     _insert(conn, starts, whole)
-    _add_sums(conn, starts, whole)
+    _close(conn, [whole[run] for run in open_since])
+    _add_sums(conn, began, whole)
     for record in records:
         if isinstance(record, Ended) and whole.get(record.run.run) is not record:
             end_one(conn, record)
 
 
-def _with_money(conn: Connection, run_ids: set[str]) -> set[str]:
+def _with_money(conn: Connection, run_ids: Collection[str]) -> set[str]:
     if not run_ids:
         return set()
     marks = ", ".join("?" * len(run_ids))
     query = f"SELECT scope FROM budget_usage WHERE scope IN ({marks})"
     found = driver_of(conn).execute(query, [f"run:{run}" for run in run_ids])
     return {scope.removeprefix("run:") for (scope,) in found}
+
+
+def _open_since(conn: Connection, run_ids: Collection[str]) -> dict[str, int]:
+    """When those of these runs began (microseconds) that the ledger knows and that have not ended."""
+    if not run_ids:
+        return {}
+    marks = ", ".join("?" * len(run_ids))
+    query = f"SELECT id, started_us FROM runs WHERE id IN ({marks}) AND ended_us IS NULL"
+    return dict(driver_of(conn).execute(query, list(run_ids)))
+
+
+def _close(conn: Connection, ends: Sequence[Ended]) -> None:
+    rows = [(to_us(end.at), end.status, _error(end), end.crash, end.run.run) for end in ends]
+    if rows:
+        driver_of(conn).executemany(_END, rows)
 
 
 def _insert(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended]) -> None:
@@ -88,7 +107,7 @@ def _insert(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended
     driver.executemany(_START, list(last.values()))
 
 
-def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended]) -> None:
+def _add_sums(conn: Connection, began: Mapping[str, int], whole: dict[str, Ended]) -> None:
     """One row to add for each worker and hour, instead of one for each run."""
     by_worker: dict[str, list[str]] = defaultdict(list)
     by_hour: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -97,7 +116,7 @@ def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, End
         by_hour[end.run.worker, to_us(end.at) // HOUR_US].append(key)
     rollups, totals = [], []
     for (worker, hour), keys in by_hour.items():
-        spans = (to_us(whole[key].at) - to_us(starts[key].at) for key in keys)
+        spans = (to_us(whole[key].at) - began[key] for key in keys)
         rollups.append(
             {"worker": worker, "hour": hour, **_counts(whole, keys), "duration": sum(max(0, one) for one in spans)}
         )
@@ -107,7 +126,7 @@ def _add_sums(conn: Connection, starts: dict[str, Started], whole: dict[str, End
         totals.append(
             {
                 "worker": worker, **_counts(whole, keys), "restarts": 0,
-                "first": min(to_us(starts[key].at) for key in keys), "last": max(to_us(whole[key].at) for key in keys),
+                "first": min(began[key] for key in keys), "last": max(to_us(whole[key].at) for key in keys),
                 "error": _error(newest) if newest else None, "error_at": to_us(newest.at) if newest else None,
             }
         )  # fmt: skip

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _STOPPED = Outcome("interrupted", error="the manager stopped")
 _FENCED = Outcome("interrupted", error="another manager took over")
 _TOLD_AT_ONCE = (State.HUNG, State.STOPPING, State.STOPPED)  # the rest is seen when the manager looks next
+_TOGETHER_S = 0.003  # what is due within it begins at once: each waking costs more than it is late
 _LEAST_HEAP = 1000
 _LATE = Outcome("interrupted", error="it did not begin before its manager's lease ran out")
 _LAST_MOMENTS_S = 3.0  # of a stop's grace, but at most a third of it: for what has to be killed
@@ -260,6 +261,7 @@ class LocalHost:
                 left = self._heap[0][0] - self._clock.monotonic() if self._heap else inf
                 left = min(left, WATCH_S) if self._agendas else left
                 if left > 0:
+                    left = max(left, _TOGETHER_S)
                     self._asleep_until = self._clock.monotonic() + left
                     self._condition.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
                     self._asleep_until = -inf

@@ -13,9 +13,10 @@ log = logging.getLogger(__name__)
 Job = Callable[[], object]
 
 _PATIENCE_S = 0.005  # a job that no thread has taken by then gets one of its own
+_LONGER_S = 0.02  # the same, while jobs are taken: more threads than it needs slow a busy machine down
 _NO_THREAD_S = 1.0  # until it is tried again
 _ALWAYS = 4  # so many threads are made without patience
-_MOST_WAKING = 2  # a thread that is awake takes the next short job sooner than one that has to be woken
+_WAKE_S = 0.002  # from one waking to the next while threads work: one of them takes the next short job sooner
 
 
 class _Idler:
@@ -46,8 +47,9 @@ class ThreadPool:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: list[_Idler] = []  # the last to have worked is the next to work, so that the others may go
-        self._jobs: deque[Job] = deque()  # that wait for a thread
+        self._jobs: deque[tuple[Job, float]] = deque()  # that wait for a thread, and since when
         self._waking = 0  # threads that were handed a job and have not begun it
+        self._woken_at = float("-inf")
         self._taken = 0  # jobs, by threads that looked for one
         self._late = threading.Event()
         self._attendant: threading.Thread | None = None
@@ -66,38 +68,57 @@ class ThreadPool:
                 return
             if self._attendant is None:
                 self._attendant = self._start(self._attend, f"{self._name}-pool")
-            self._jobs.append(job)
+            self._jobs.append((job, time.monotonic()))
             self._wake_one()
             if self._jobs:
                 self._late.set()
 
     def _wake_one(self) -> None:
-        if self._jobs and self._idle and self._waking < _MOST_WAKING:
-            self._waking += 1
-            self._idle.pop().hand(self._jobs.popleft())
+        now, all_idle = time.monotonic(), len(self._idle) == self._size
+        if self._jobs and self._idle and (all_idle or now - self._woken_at >= _WAKE_S):
+            self._woken_at = now
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        self._waking += 1
+        self._idle.pop().hand(self._jobs.popleft()[0])
 
     def _attend(self) -> None:
-        """Makes threads where jobs wait: at most twice as many as there are where none was taken meanwhile, for then
-        all of them are held by long jobs.
+        """Gives threads to jobs that wait: twice as many each time, as long as none is taken otherwise, for then all
+        threads are held by long jobs. Unless the machine stood still: then no number of threads would help.
         """
         while self._late.wait():
             self._late.clear()
-            taken = self._taken
-            time.sleep(_PATIENCE_S)
+            taken, more = self._taken, 1
+            stood_still = self._slept_in(_PATIENCE_S)
             while self._jobs:
-                moving, taken = self._taken > taken, self._taken
-                helped = self._help(1 if moving else self._size)
-                time.sleep(_PATIENCE_S if helped else _NO_THREAD_S)
+                moving = self._taken > taken or self._waking > 0 or stood_still
+                taken, more = self._taken, 1 if moving else 2 * more
+                helped = self._help(self._overdue() if moving else more)
+                stood_still = self._slept_in(_PATIENCE_S if helped else _NO_THREAD_S)
+
+    def _slept_in(self, seconds: float) -> bool:
+        """Sleeps, and tells whether that took far longer than it should."""
+        until = time.monotonic() + 2 * seconds
+        time.sleep(seconds)
+        return time.monotonic() > until
+
+    def _overdue(self) -> int:
+        with self._lock:
+            return int(bool(self._jobs) and time.monotonic() - self._jobs[0][1] >= _LONGER_S)
 
     def _help(self, count: int) -> bool:
         """False when the system gives no thread."""
         with self._lock:
-            for _ in range(min(count, len(self._jobs)) if not self._idle else 0):
-                job = self._jobs.popleft()
+            for _ in range(min(count, len(self._jobs))):
+                if self._idle:
+                    self._wake_idle()
+                    continue
+                job, since = self._jobs.popleft()
                 try:
                     self._grow(job)
                 except RuntimeError as problem:  # then it waits for one that becomes free
-                    self._jobs.appendleft(job)
+                    self._jobs.appendleft((job, since))
                     log.warning("no_thread", extra={"action": "no_thread", "error": str(problem)})
                     return False
         return True
@@ -126,7 +147,7 @@ class ThreadPool:
         with self._lock:
             if self._jobs:
                 self._taken += 1
-                return self._jobs.popleft()
+                return self._jobs.popleft()[0]
             idler.job = None
             self._idle.append(idler)
         if not idler.wait(self._idle_s):
@@ -138,5 +159,4 @@ class ThreadPool:
             idler.wait()  # a job was handed over in this very moment
         with self._lock:
             self._waking -= 1
-            self._wake_one()  # should this job take long, the next one need not wait for it
         return idler.job

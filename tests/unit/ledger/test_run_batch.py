@@ -70,18 +70,20 @@ TOLD_LAST = [
 ]
 
 
-@example(records=TOLD_LAST, spenders=set())
+@example(records=TOLD_LAST, spenders=set(), cut=0)
+@example(records=TOLD_LAST, spenders=set(), cut=2)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=histories(), spenders=st.sets(st.integers(0, 5)))
+@given(records=histories(), spenders=st.sets(st.integers(0, 5)), cut=st.integers(0, 12))
 def test_it_is_the_same_as_each_for_itself(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Record], spenders: set[int]
+    tmp_path_factory: pytest.TempPathFactory, records: list[Record], spenders: set[int], cut: int
 ) -> None:
     home = tmp_path_factory.mktemp("ledgers")
     together, alone = opened(home / "together.db"), opened(home / "alone.db")
     for store in (together, alone):
         for number in spenders:
             Budgets(store).spend(ref(number), Money.parse("0.10", "USD"))
-    at_once(together, records)
+    at_once(together, records[:cut])
+    at_once(together, records[cut:])
     for record in records:
         at_once(alone, [record])
     try:
