@@ -18,6 +18,7 @@ from workers.gate import LateRun
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from workers.hosts.base import Spec
     from workers.hosts.run import Run
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,8 @@ class Imputing:
     """
 
     def __init__(self, run: Run) -> None:
-        cost = run.spec.imputed
         self._run = run
-        self._cost = cost if cost is not None and cost.amount else None
+        self._cost = run.spec.imputed
         self._lock = threading.Lock()
         self._began_s: float | None = None
         self._covered_s = 0.0  # until then it is reserved, or booked
@@ -53,14 +53,17 @@ class Imputing:
         self._refused = False
         self._spans: list[_Span] = []
 
+    @staticmethod
+    def of(spec: Spec) -> bool:
+        """Whether there is anything to impute."""
+        return spec.imputed is not None and bool(spec.imputed.amount)
+
     @property
     def by_hour(self) -> bool:
         return self._cost is not None and self._cost.per == "hour"
 
     def begin(self) -> None:
         """Raises BudgetExceeded where the run cannot be afforded."""
-        if self._cost is None:
-            return
         with self._lock:
             try:
                 self._ask(self._cover_more if self.by_hour else self._spend)

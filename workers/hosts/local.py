@@ -171,7 +171,7 @@ class LocalHost:
         if now < self._impute_at:
             return
         self._impute_at = now + IMPUTE_S
-        metered = [run.imputing for run in self._runs() if run.imputing.by_hour]
+        metered = [one for run in self._runs() if (one := run.imputing) is not None and one.by_hour]
 
         def go_on() -> None:
             for one in metered:

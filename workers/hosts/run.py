@@ -78,7 +78,7 @@ class Run:
         self._killing = threading.Lock()  # so that an order for this run never meets the next one
         self._others_cpu_s = 0.0
         self._verdict: Outcome | None = None
-        self.imputing = Imputing(self)
+        self.imputing = Imputing(self) if Imputing.of(spec) else None
         self.overdrawn = False
         self.slot: datetime | None = None  # the time of its schedule that it is for
         self.outcome: Outcome | None = None  # once it is over for the ledger
@@ -254,7 +254,7 @@ class Run:
             return False
         error = outcome.error and self.services.logs.scrubber.text(outcome.error)
         self.outcome = outcome = replace(outcome, error=error)
-        self.cost += self.imputing.end()
+        self.cost += self.imputing.end() if self.imputing is not None else 0
         ended_at = self.services.clock.now()
         if self._meter is not None and outcome.status == "succeeded":
             self._meter.succeeded(self.cost)
@@ -300,7 +300,8 @@ class Run:
 
     def _worker_run(self) -> RunResult | None:
         self._unlock_secrets()
-        self.imputing.begin()
+        if self.imputing is not None:
+            self.imputing.begin()
         if self.spec.runtime == "process" and self.spec.agent not in COMMANDS:
             return self._run_in_process()
         return self._run_here()
