@@ -57,7 +57,8 @@ def begin(ledger: Ledger, clock: ManualClock, facts: list[Fact]) -> Callable[...
         services = Services("m1", ledger, clock, *cast(Any, (None, None, "/", None)))
         run = Run(spec, services, Cell(), facts.append)
         ledger.runs.started(run.ref, run.started_at)
-        run.imputing.begin()
+        if run.imputing is not None:
+            run.imputing.begin()
         return run
 
     return begin_one
