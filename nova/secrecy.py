@@ -63,7 +63,8 @@ class Scrubber:
     def fields(self, value: Any) -> Any:
         """As `scrub`, and what JSON lacks as text."""
         if isinstance(value, Mapping):
-            return {str(key): HIDDEN if _is_secret(str(key)) else self.fields(inner) for key, inner in value.items()}
+            named = ((str(key), inner) for key, inner in value.items())
+            return {self.text(key): HIDDEN if _is_secret(key) else self.fields(inner) for key, inner in named}
         if isinstance(value, (list, tuple)):
             return [self.fields(inner) for inner in value]
         return value if value is None or isinstance(value, (bool, int, float)) else self.text(str(value))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nova.fleet.terms import Resources
 
 _TRACE_LINES = 400
+_TOLD_CHARS = 8_000  # more than is recorded, so that a secret is found before it is cut in two
 
 
 def live(channel: int, output: int) -> None:
@@ -129,17 +130,18 @@ class _Instance:
             self._worker = worker
         result = self._worker.run(RunContext(desk, self._checked))
         if isinstance(result, RunResult):
-            return {"ok": bool(result.ok), "message": None if result.message is None else str(result.message)}
+            message = None if result.message is None else str(result.message)[-_TOLD_CHARS:]
+            return {"ok": bool(result.ok), "message": message}
         return {"ok": True, "message": None}
 
     def _raised(self, problem: BaseException) -> dict[str, Any]:
         if isinstance(problem, NovaError):
             return {"error": error_to_wire(problem), "trace": []}
-        lines = [line[: _TRACE_LINES * 10] for line in traceback.format_exc().splitlines()[-_TRACE_LINES:]]
+        lines = [line[:_TOLD_CHARS] for line in traceback.format_exc().splitlines()[-_TRACE_LINES:]]
         told = "".join(traceback.format_exception_only(problem)).strip()
         if isinstance(problem, MemoryError) and self._limits.memory_bytes is not None:
             told = f"{too_much_memory(self._limits)} ({told})"
-        return {"raised": told[-8000:], "trace": lines}
+        return {"raised": told[-_TOLD_CHARS:], "trace": lines}
 
     def _platforms(self) -> Any:
         from nova.config import settings_of

@@ -11,7 +11,7 @@ from workers.hosts.environment import MissingSecret
 from workers.hosts.remote import Raised
 from workers.outbox import EffectsFailed
 
-_ERROR_CHARS = 4_000
+_ERROR_CHARS = 8_000  # more than is shown, so that a secret is found before it is cut in two
 _NO_CRASH = (EffectHeld, EffectsFailed, MissingSecret)  # tried again in their own time, or mended by a person
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova.errors import BudgetExceeded, NovaError, Unreachable
 from nova.ledger.limits import Booked, Breach, LimitReached, RunRef
+from nova.ledger.run_records import ERROR_CHARS
 from nova.money import Money
 from workers.agents.registry import COMMANDS
 from workers.base_worker import RunResult
@@ -252,8 +253,7 @@ class Run:
         """Records how it ended, once; False when that was done already."""
         if not self.gate.close(outcome.error or outcome.status):
             return False
-        error = outcome.error and self.services.logs.scrubber.text(outcome.error)
-        self.outcome = outcome = replace(outcome, error=error)
+        self.outcome = outcome = replace(outcome, error=outcome.error and self._recordable(outcome.error))
         self.cost += self.imputing.end() if self.imputing is not None else 0
         ended_at = self.services.clock.now()
         if self._meter is not None and outcome.status == "succeeded":
@@ -267,20 +267,23 @@ class Run:
         )  # fmt: skip
         return True
 
+    def _recordable(self, error: str) -> str:
+        """Without secrets, cut only then, and without half characters, which a ledger cannot take."""
+        clean = self.services.logs.scrubber.text(error)[-ERROR_CHARS:]
+        return clean.encode("utf-8", "replace").decode()
+
     def _outcome(self) -> Outcome:
         try:
             with self.reaching_the_ledger():
                 self.services.ledger.runs.started(self.ref, self.started_at, self.slot)
-            result = self._worker_run()
+            complaint = _complaint(self._worker_run())
         except BaseException as problem:  # noqa: BLE001 - whatever an agent does must not end its manager
             return self._failed(problem)
         if self.refused is not None:
             return Outcome("interrupted", error=self.refused.message)
         if self._verdict is not None and self._verdict.status == "failed":
             return self._verdict
-        if isinstance(result, RunResult) and not result.ok:
-            return Outcome("failed", error=result.message or "the run said that it failed")
-        return Outcome("succeeded")
+        return Outcome("succeeded") if complaint is None else Outcome("failed", error=complaint)
 
     def _failed(self, problem: BaseException) -> Outcome:
         if self.refused is not None:
@@ -294,7 +297,10 @@ class Run:
             return Outcome("interrupted", error=self._unreachable.message)
         if isinstance(problem, ManagerWasSilent):
             return Outcome("interrupted", error=problem.message)
-        outcome, shown = failure(problem)
+        try:
+            outcome, shown = failure(problem)
+        except Exception as untold:  # noqa: BLE001 - an error of the agent's own making may not even let itself be told
+            outcome, shown = failure(untold)
         self.log("ERROR", shown)
         return outcome
 
@@ -328,6 +334,13 @@ class Run:
 
     def _run_here(self) -> RunResult | None:
         return self._cell.run(self.services, self.spec, LocalDesk(self))
+
+
+def _complaint(result: RunResult | None) -> str | None:
+    """What a run that did not succeed says of it."""
+    if isinstance(result, RunResult) and not result.ok:
+        return str(result.message or "the run said that it failed")
+    return None
 
 
 def _of_trip(trip: Trip) -> BudgetExceeded:

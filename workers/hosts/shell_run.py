@@ -22,7 +22,7 @@ from workers.hosts.leader import Ended, Leader, Order, Starter
 from workers.hosts.metering import LineSplitter, MalformedMessage, Message, parse
 
 _CHUNK = 65_536
-_ERROR_TAIL = 4_000
+_ERROR_TAIL = 8_000  # more than is shown, so that a secret is found before it is cut in two
 _REFUSED_GRACE_S = 1.0
 _DRAIN_S = 2.0  # for output that something outside the group still holds open
 _PIPE_MAX = 2_000_000  # more than a dead group can have left in its pipes

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from nova.money import Money
 from workers.hosts.base import Spec
 from workers.log_lines import LogLine, parse
 from workers.logs import Log
 from workers.printed import captured
 
-from .conftest import Rig, until
+from .conftest import Rig, booked, until
 
 
 @pytest.fixture(params=["thread", "process"])
@@ -121,11 +122,45 @@ def test_what_ends_a_run_is_an_error_of_its_log(rig: Rig, runtime: str) -> None:
     assert error.message.endswith("ValueError: no luck")
 
 
+UNTELLABLE = r"""
+class Odd(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+class Agent(BaseWorker):
+    def run(self, ctx):
+        ctx.spend("0.25")
+        HOW
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("raise ValueError('half \\ud800 a character')", "half ? a character"),
+        ("return RunResult(False, 'half \\ud800 a character')", "half ? a character"),
+        ("return RunResult(False, 17)", "17"),
+        ("return RunResult(False, 'y' * 6_000_000)", "yyyy"),
+        ("raise Odd", "Odd: <exception str() failed>"),
+    ],
+)
+def test_whatever_a_run_says_of_its_end_it_ends_and_is_paid_for(how: str, words: str, rig: Rig, runtime: str) -> None:
+    run = ended(rig, spec(rig, runtime, UNTELLABLE.replace("HOW", how)))
+    assert run.status == "failed"
+    assert words in run.error
+    assert booked(rig.ledger, "w", "cost") == Money.parse("0.25", "USD")
+
+
 SECRETIVE = """
     secret = os.environ["SHOP_KEY"]
     print("printed", secret)
     ctx.log.info("logged %s", secret, extra={"url": "http://x/?k=" + secret})
     raise ValueError("refused: " + secret)
+"""
+CUT_IN_TWO = """
+    secret = os.environ["SHOP_KEY"]
+    ctx.log.info("x", extra={secret: 1})
+    raise ValueError(secret + "v" * 3990)
 """
 
 
@@ -136,6 +171,13 @@ def test_declared_secrets_are_neither_logged_nor_recorded(
     run = ended(rig, spec(rig, runtime, SECRETIVE, secrets=("SHOP_KEY",)))
     assert run.error == "ValueError: refused: ***"
     log_of(rig, "printed ***", "logged ***")
+    assert "hunter2" not in rig.services.logs.path("w").read_text()
+
+
+def test_a_secret_is_hidden_before_its_error_is_cut(rig: Rig, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_KEY", "hunter2-hunter2")
+    run = ended(rig, spec(rig, runtime, CUT_IN_TWO, secrets=("SHOP_KEY",)))
+    assert "***v" in run.error
     assert "hunter2" not in rig.services.logs.path("w").read_text()
 
 
