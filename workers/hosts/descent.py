@@ -66,6 +66,14 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
+def stands_still(pid: int) -> bool:
+    """Whether it was stopped, by a signal or by who traces it; false where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in (b"T", b"t")
+    except OSError:
+        return False
+
+
 def send(pid: int, number: int) -> bool:
     """False where it belongs to somebody else, such as what was started by sudo."""
     try:

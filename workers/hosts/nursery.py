@@ -132,7 +132,7 @@ class Nursery:
             return
 
     def _end(self) -> None:
-        """The wardens end what they guard, and are waited for."""
+        """The wardens end what they guard, and are waited for; one that does not is ended with the rest."""
         os.close(self._life)
         until = time.monotonic() + _ENDING_S
         while self._wardens and time.monotonic() < until:
@@ -140,7 +140,7 @@ class Nursery:
             self._wardens.discard(pid)
             if pid == 0:
                 time.sleep(0.005)
-        end_descendants(spared=self._wardens)
+        end_descendants()
 
 
 def _work(channel: int, output: int) -> None:

@@ -9,9 +9,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from workers.hosts.metering import LineSplitter
@@ -21,6 +24,8 @@ _CHUNK = 65_536
 _LINE_BYTES = 65_536
 _LEFT_BYTES = 2_000_000  # more than can stand in the pipe of what is dead
 _TAIL_LINES = 20
+_TAIL_CHARS = 8_000  # of a line: more than is shown, so that a secret is found before it is cut in two
+_OBEY_S = 1.0  # within which a warden does what it is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Guarded:
         self._lock = threading.Lock()
         self._facts = b""
         self._over: str | None = None
+        self._doomed_at = inf  # when it was first told to die (monotonic)
         self._pidfd = os.pidfd_open(worker) if sys.platform == "linux" else -1
 
     def death_fd(self) -> int:
@@ -63,8 +69,22 @@ class Guarded:
     def alive(self) -> bool:
         return not self.ended.is_set()
 
+    def exited(self, within_s: float) -> bool:
+        """Whether the process itself ends within that time: the system knows that sooner than its warden tells it."""
+        fd = self.death_fd()
+        if fd < 0:
+            return self.ended.wait(within_s)
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return bool(poll.poll(within_s * 1000))
+        finally:
+            os.close(fd)
+
     def signal(self, number: int) -> None:
         """To its group, by its warden, who knows whether the number is still the group's."""
+        if number == signal.SIGKILL:
+            self._doomed_at = min(self._doomed_at, time.monotonic())
         self._order(b"s%d\n" % number)
 
     def limit_processes(self, most: int, every_ms: int) -> None:
@@ -91,6 +111,18 @@ class Guarded:
         *whole, self._facts = (self._facts + data).split(b"\n")
         return [json.loads(line) for line in whole] if data else None
 
+    def overdue(self) -> bool:
+        """Whether it was told to die, and has not for too long."""
+        return not self.dead.is_set() and time.monotonic() - self._doomed_at > _OBEY_S
+
+    def kill_warden(self) -> None:
+        """Unless it has said something, or is gone: then its number may be another's."""
+        with self._lock, suppress(OSError):
+            try:
+                self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                os.kill(self.warden, signal.SIGKILL)
+
     def went_over(self, limit: str) -> None:
         self._over = limit
 
@@ -111,6 +143,7 @@ class Guarded:
 
     def kill_alone(self, within_s: float) -> bool:
         """Where its warden is gone: kills the worker itself. Whether it is seen to be dead."""
+        self._doomed_at = min(self._doomed_at, time.monotonic())
         with self._lock:
             if self._pidfd < 0:
                 return True
@@ -138,8 +171,10 @@ class Process(Guarded):
         self._splitter = LineSplitter(_LINE_BYTES)
 
     def finish(self, found: Exit) -> None:
-        self._drain()
-        super().finish(found)
+        try:
+            self._drain()
+        finally:
+            super().finish(found)
         if self.on_death is not None:
             self.on_death(self)
 
@@ -152,7 +187,7 @@ class Process(Guarded):
     def _show(self, lines: Sequence[bytes]) -> None:
         shown = [line[:_LINE_BYTES].decode("utf-8", "replace").rstrip("\r") for line in lines if line]
         if shown:
-            self.tail.extend(line[-1000:] for line in shown)
+            self.tail.extend(line[-_TAIL_CHARS:] for line in shown)
             if self.on_output is not None:
                 self.on_output(shown)
 

@@ -215,7 +215,7 @@ class RemoteWorker:
 
     def _death(self, process: Process, began: float) -> NovaError:
         """Waits until nothing of it is left, and says how it came to that."""
-        closed = not process.ended.wait(_EXIT_S)
+        closed = not process.exited(_EXIT_S)
         if closed:
             process.signal(signal.SIGKILL)
         process.dead.wait()

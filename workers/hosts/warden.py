@@ -48,7 +48,7 @@ def ward(control: socket.socket, lifeline: int, own: Sequence[int], start: Calla
         worker = os.fork()
     except OSError as problem:
         _tell(control, {"failed": f"no process could be started: {problem.strerror}"})
-        os._exit(1)
+        os._exit(0)
     if worker == 0:
         _become(warden, (woken, wake, lifeline, control.fileno()), start)
     for fd in own:

@@ -305,6 +305,34 @@ def test_a_stop_ends_busy_and_idle_processes_and_those_that_will_not_go(rig: Rig
     assert not any(one.is_running() for one in family), "nor is a zombie left"
 
 
+STOPS_ITS_GUARDS = """
+    warden = os.getppid()
+    server = int(open(f"/proc/{warden}/stat").read().rpartition(") ")[2].split()[1])
+    for guard in (warden, server)[:HOW_MANY]:
+        os.kill(guard, signal.SIGSTOP)
+"""
+
+
+@pytest.mark.parametrize("how_many", [1, 2])
+def test_a_process_that_stops_those_who_guard_it_is_killed_all_the_same(
+    how_many: int, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.hosts.process._OBEY_S", 0.1)
+    body = STOPS_ITS_GUARDS.replace("HOW_MANY", str(how_many)) + f"    {wrote_pid(rig)}    time.sleep(60)"
+    rig.sync(rig.process(body))
+    pid = first_pid(rig)
+    rig.leap(60)
+    until(lambda: rig.leap(10) or rig.facts)
+
+    def dead() -> bool:
+        assert rig.services.nursery is not None
+        rig.services.nursery.beat()
+        return not lives(pid)
+
+    until(dead, "it is dead")
+    assert "timed out after 60 s" in rig.ended("w").error
+
+
 def test_several_threads_of_an_agent_may_call_at_once(rig: Rig) -> None:
     rig.sync(
         rig.process("""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from workers.hosts.leash_client import Leash
-from workers.hosts.nursery_client import _Server, _Watch
 from workers.hosts.process import Process
+from workers.hosts.watch import Server, Watch
 from workers.hosts.wire import Channel
 
 
@@ -22,9 +22,9 @@ def test_a_warden_whose_end_is_told_before_it_is_seen_is_not_waited_for_for_ever
     channel, _other = socket.socketpair()
     output, printed = os.pipe()
     os.set_blocking(output, False)
-    watch = _Watch(Leash("m-none"))
+    watch = Watch(Leash("m-none"))
     try:
-        watch.serve(_Server(subprocess.Popen(["true"]), here, "mark"))
+        watch.serve(Server(subprocess.Popen(["true"]), here, "mark"))
         there.sendall(b"swept 4711\n")
         warden.close()
         os.close(printed)
