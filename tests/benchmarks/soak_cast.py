@@ -106,15 +106,17 @@ class Abrupt(BaseWorker):
         os._exit(0)
 """
 
+# A run in a terminal, beside the instances, is that of NAME#0, as it is for the others.
 _COMMAND = """
-exec 9>"{home}/locks/$NOVA_WORKER#$NOVA_INDEX"
-say() {{ printf '["%s","%s#%s","%s","%s","%s"]\\n' "$1" "$NOVA_WORKER" "$NOVA_INDEX" "$NOVA_RUN" "$2" "$3" \\
+me="$NOVA_WORKER#$NOVA_INDEX"; case $NOVA_MANAGER in f-*) me="$NOVA_WORKER#0";; esac
+exec 9>"{home}/locks/$me"
+say() {{ printf '["%s","%s","%s","%s","%s"]\\n' "$1" "$me" "$NOVA_RUN" "$2" "$3" \\
   >> "{home}/journal/$NOVA_WORKER.jsonl"; }}
-flock -n 9 || say twice "$NOVA_WORKER#$NOVA_INDEX" 0
+flock -n 9 || say twice "$me" 0
 sleep 300 9>&- & setsid sleep 300 9>&- &
-n=$(cat "{home}/count.$NOVA_WORKER.$NOVA_INDEX" 2>/dev/null || echo 0)
-echo $((n + 1)) > "{home}/count.$NOVA_WORKER.$NOVA_INDEX"
-key="$NOVA_WORKER#$NOVA_INDEX-$n"
+n=$(cat "{home}/count.$me" 2>/dev/null || echo 0)
+echo $((n + 1)) > "{home}/count.$me"
+key="$me-$n"
 say asked "$key" 0.000300
 echo '{{"nova":"spend","amount":"0.000300"}}'; read -r answer <&$NOVA_REPLY_FD
 case $answer in *true*) say paid "$key" 0.000300;; *) say refused "$key" 0.000300; exit 0;; esac
