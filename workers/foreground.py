@@ -142,7 +142,7 @@ class ForegroundRun:
         ended: RunEnded | None = None
         try:
             while ended is None and not self._stop_asked:
-                ended = self._facts(host.sync(want, _LEASE_S).facts)
+                ended = self._facts(host.sync(want, self._clock.monotonic() + _LEASE_S).facts)
                 if ended is None:
                     self._wakeup.wait(_LOOK_S)
                 if self._fleet.token() != self._version:

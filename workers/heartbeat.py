@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from math import inf
 from typing import TYPE_CHECKING
 
 from nova.errors import NovaError
 from nova.ledger.fence import Fenced
-from workers.vigil import BEAT_S, RUN_LEASE_S, Vigil
+from workers.standstill import wake_the_writer
+from workers.vigil import BEAT_S, RUN_LEASE_S, TTL_S, Vigil
 
 if TYPE_CHECKING:
     from nova.clock import Clock
@@ -37,6 +39,7 @@ class Heartbeat:
         on_fenced: Callable[[], object],
     ) -> None:
         self._managers = ledger.instances.managers
+        self._path = ledger.store.path
         self._manager = manager
         self._clock = clock
         self._vigil = vigil
@@ -44,6 +47,7 @@ class Heartbeat:
         self._on_fenced = on_fenced
         self._ok_at = clock.monotonic()
         self._looked_at = clock.monotonic()
+        self._stuck_at = clock.monotonic()
         self._fenced = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="heartbeat", daemon=True)
@@ -60,9 +64,9 @@ class Heartbeat:
         if self._thread.ident is not None:
             self._thread.join(_LOOK_S * 2)
 
-    def lease_s(self) -> float:
-        """For how long nobody else can have taken over: what begins within it is this manager's to run."""
-        return 0.0 if self.fenced else self._ok_at + RUN_LEASE_S - self._clock.monotonic()
+    def lease_until(self) -> float:
+        """Until then (monotonic) nobody else can have taken over: what begins by then is this manager's to run."""
+        return -inf if self.fenced else self._ok_at + RUN_LEASE_S
 
     def look(self) -> bool:
         """Whether it is fenced; reads its record where the last word of it is old, as after a SIGSTOP."""
@@ -114,7 +118,16 @@ class Heartbeat:
             except NotYet:
                 if self.look():
                     return None
+                self._unstick()
         return None
+
+    def _unstick(self) -> None:
+        """Nobody can take over from who was stopped while it wrote: its lock keeps all others from writing too."""
+        now = self._clock.monotonic()
+        if now - max(self._ok_at, self._stuck_at) >= TTL_S:
+            self._stuck_at = now
+            if (pid := wake_the_writer(self._path)) is not None:
+                log.warning("writer_woken", extra={"action": "writer_woken", "pid": pid})
 
     def _fall(self) -> None:
         if not self.fenced:

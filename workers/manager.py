@@ -317,7 +317,7 @@ class WorkerManager:
 
     def _turn(self, host: LocalHost, *, woken: bool = True) -> bool:
         """One round of the loop. Whatever fails is logged, and the loop goes on."""
-        return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_s, woken=woken)
+        return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_until, woken=woken)
 
     def _prune(self) -> None:
         gone = self._ledger.runs.prune(self._clock.now())

@@ -81,16 +81,16 @@ class Rounds:
         self._rested_at = float("-inf")
         self._fitting: tuple[frozenset[str] | None, ...] = None, None  # held and wanted, with none too much
 
-    def turn(self, host: LocalHost, lease_s: Callable[[], float], *, woken: bool = True) -> bool:
+    def turn(self, host: LocalHost, lease_until: Callable[[], float], *, woken: bool = True) -> bool:
         """False where something failed, which is logged; the next turn tries it again.
 
-        `lease_s`: for how long from now on what begins is this manager's to run; asked whenever something may begin.
+        `lease_until`: until when (monotonic) what begins is this manager's to run; asked whenever something may begin.
         Not `woken`, a large fleet in which nothing is declared anew has its turn less often.
         """
         began = time.monotonic()
         try:
             if woken or began >= self._rested_at or self._has_news():
-                self._step(host, lease_s)
+                self._step(host, lease_until)
                 self._rested_at = began + min(_LONGEST_REST_S, _REST * (time.monotonic() - began))
             return True
         except NovaError as problem:
@@ -122,13 +122,13 @@ class Rounds:
             self._failure = (message, now)
             log.error("turn_failed", extra={"action": "turn_failed", "error": message})
 
-    def _step(self, host: LocalHost, lease_s: Callable[[], float]) -> None:
+    def _step(self, host: LocalHost, lease_until: Callable[[], float]) -> None:
         """What is declared comes first, so that it is carried out even where the enforcement cannot be written."""
         snapshot = self._load()
         if arrived := self._tenancy.collect():
             host.remember(arrived)
             self._enforcer.took_over(arrived)
-        report, plan = self._sync(host, snapshot, lease_s)
+        report, plan = self._sync(host, snapshot, lease_until)
         self._acknowledge(plan)
         self._observe(host, report)
         self._chronicle.note(snapshot)
@@ -153,14 +153,14 @@ class Rounds:
         self._tenancy.want(self._planner.wanted(snapshot))
         return snapshot
 
-    def _sync(self, host: LocalHost, snapshot: FleetSnapshot, lease_s: Callable[[], float]) -> tuple[Report, Plan]:
-        report = self._take(host.sync(self._want, lease_s()))
+    def _sync(self, host: LocalHost, snapshot: FleetSnapshot, lease_until: Callable[[], float]) -> tuple[Report, Plan]:
+        report = self._take(host.sync(self._want, lease_until()))
         plan = self._planner.plan(snapshot, report.states, self._tenancy.held)
         for instance in plan.ending:
             host.kill(instance)
         if plan.want is not self._want and plan.want != self._want:
             self._want = plan.want
-            report = self._take(host.sync(plan.want, lease_s()))
+            report = self._take(host.sync(plan.want, lease_until()))
         self._let_go(report)
         return report, plan
 

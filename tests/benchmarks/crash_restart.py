@@ -41,7 +41,7 @@ def main(times: int = 200) -> None:
         services = Services("m-bench", ledger, clock, logs, leash, folder, lambda agent, config: (Crasher, config))
         host = LocalHost(services, starts={}, wake=lambda: None, backoff=Backoff(base_s=0))
         spec: dict[str, Any] = {"every_s": 3600.0, "timeout_s": 60.0, "config": {}, "limits": ()}
-        host.sync({"w#1": Spec("w", "d", "crasher", "thread", 1, 1, **spec)}, 3600)
+        host.sync({"w#1": Spec("w", "d", "crasher", "thread", 1, 1, **spec)}, time.monotonic() + 3600)
         until(lambda: len(begun) > times)
         host.stop(2)
         ledger.close()

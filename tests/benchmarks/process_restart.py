@@ -54,7 +54,7 @@ def main(times: int = 50) -> int:
         services = Services("m-bench", ledger, clock, logs, leash, folder, resolver(home), nursery=nursery)
         host = LocalHost(services, starts={}, wake=lambda: None, backoff=Backoff(base_s=0))
         terms: dict[str, Any] = {"every_s": 3600.0, "timeout_s": 3600.0, "config": {}, "limits": ()}
-        host.sync({"w#1": Spec("w", "d", "sleeper", "process", 1, 1, **terms)}, 3600)
+        host.sync({"w#1": Spec("w", "d", "sleeper", "process", 1, 1, **terms)}, time.monotonic() + 3600)
 
         def first_lines() -> list[list[str]]:
             return [line.split() for line in lines.read_text().splitlines()]

@@ -74,6 +74,20 @@ def managers_of_runs(rig: Rig) -> set[str]:
         return set(conn.execute(select(runs.c.manager).distinct()).scalars())
 
 
+def freeze(rig: Rig, manager: int) -> None:
+    """Not in the middle of a write: then its lock makes all others wait, until one of them wakes it."""
+    for _ in range(20):
+        os.kill(manager, signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(rig.settings.ledger_path, 1.0, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("ROLLBACK")
+                return
+        except sqlite3.OperationalError:
+            os.kill(manager, signal.SIGCONT)
+    raise AssertionError("it writes all the time")
+
+
 def all_is_booked(rig: Rig) -> None:
     """What the ledger has is what the workers were told, but for one payment whose answer met a killed worker."""
     for worker in WORKERS:
@@ -113,7 +127,7 @@ def test_a_frozen_manager_is_taken_over_from_and_books_nothing_when_it_wakes(rig
     assert managers_of_runs(rig) == {old}, "a nap makes nobody take over"
     assert all(map(lives, pids))
     began = time.monotonic()
-    os.kill(first, signal.SIGSTOP)
+    freeze(rig, first)
     until(lambda: not any(map(lives, pids)), "what it ran is ended", FENCED_S)
     wait_for_payments(rig, but=run_ids(rig, old))
     assert time.monotonic() - began < SILENCE_S

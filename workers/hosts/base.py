@@ -147,8 +147,10 @@ class Report:
 class Host(Protocol):
     """Where instances live. An instance that is not in `want` ends after its current run."""
 
-    def sync(self, want: Mapping[InstanceId, Spec], lease_s: float) -> Report:
-        """Takes what is wanted, and reports. Without another sync within `lease_s` seconds no new run starts."""
+    def sync(self, want: Mapping[InstanceId, Spec], lease_until: float) -> Report:
+        """Takes what is wanted, and reports. Without another sync no run starts later than `lease_until` (monotonic):
+        an instant and no span, because the caller may be stopped just before it calls.
+        """
         ...
 
     def report(self) -> Report:

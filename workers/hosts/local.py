@@ -72,12 +72,12 @@ class LocalHost:
         self._thread = threading.Thread(target=self._loop, name="host", daemon=True)
         self._thread.start()
 
-    def sync(self, want: Mapping[InstanceId, Spec], lease_s: float) -> Report:
+    def sync(self, want: Mapping[InstanceId, Spec], lease_until: float) -> Report:
         with self._condition:
             now = self._clock.monotonic()
             lapsed = now > self._lease_until
             self._impute(now)
-            self._lease_until = now + lease_s
+            self._lease_until = lease_until
             if want is not self._want or lapsed:
                 self._look_up_single_runs(want)
                 self._want = want

@@ -295,9 +295,9 @@ def test_the_last_recorded_start_says_when_a_run_is_due(rig: Rig, agent: Any) ->
         rig.services, starts={"w#1": now - timedelta(seconds=10), "w#2": now - timedelta(hours=9)}, wake=lambda: None
     )
     want = {spec.instance: spec for spec in (rig.spec(index=1), rig.spec(index=2), rig.spec(index=3))}
-    host.sync(want, 30)
+    host.sync(want, time.monotonic() + 30)
     until(lambda: {run.instance for run in rig.runs("w")} == {"w#2", "w#3"})
-    assert host.sync(want, 30).states["w#1"].state == "waiting"
+    assert host.sync(want, time.monotonic() + 30).states["w#1"].state == "waiting"
     host.stop(1)
 
 
@@ -310,7 +310,7 @@ def test_a_run_whose_thread_begins_after_the_lease_ran_out_does_nothing_and_is_d
     with monkeypatch.context() as held_up:
         held_up.setattr(rig.host._pool, "submit", jobs.append)
         rig.want = {"w#1": rig.spec()}
-        rig.host.sync(rig.want, 0.05)
+        rig.host.sync(rig.want, time.monotonic() + 0.05)
         until(lambda: jobs)
     lapsed = time.monotonic() + 0.1
     until(lambda: time.monotonic() > lapsed)
@@ -321,10 +321,33 @@ def test_a_run_whose_thread_begins_after_the_lease_ran_out_does_nothing_and_is_d
     until(lambda: begun)
 
 
+def test_a_manager_that_stood_still_before_it_could_declare_what_runs_begins_nothing(rig: Rig, agent: Any) -> None:
+    agent(lambda ctx: None)
+    rig.want = {"w#1": rig.spec()}
+    still = threading.Event()
+
+    def hold() -> None:
+        with rig.host._condition:
+            still.set()
+            threading.Event().wait(0.1)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert still.wait(5)
+    rig.host.sync(rig.want, time.monotonic() + 0.05)
+    holder.join()
+    with rig.host._condition:
+        rig.host._turn(time.monotonic())
+    assert rig.host.report().states["w#1"].run is None
+    assert rig.runs("w") == []
+    rig.look()
+    rig.ended("w")
+
+
 def test_without_a_lease_no_new_run_starts(rig: Rig, agent: Any) -> None:
     agent(lambda ctx: None)
     rig.want = {"w#1": rig.spec(every_s=0.01)}
-    rig.host.sync(rig.want, 0.1)
+    rig.host.sync(rig.want, time.monotonic() + 0.1)
     rig.ended("w", 2)
     lapsed = time.monotonic() + 0.3
     until(lambda: time.monotonic() > lapsed)
@@ -347,7 +370,7 @@ def test_a_crash_without_backoff_is_retried_within_a_tenth_of_a_second(rig: Rig,
 
     agent(act)
     host = LocalHost(rig.services, starts={}, wake=lambda: None, backoff=Backoff(base_s=0))
-    host.sync({"w#1": rig.spec()}, 30)
+    host.sync({"w#1": rig.spec()}, time.monotonic() + 30)
     until(lambda: len(starts) == 3)
     assert starts[2] - starts[1] < 0.1
     host.stop(1)
