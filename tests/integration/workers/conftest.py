@@ -123,7 +123,7 @@ class Rig:
         return self.look()
 
     def look(self) -> Report:
-        report = self.host.sync(self.want, time.monotonic() + 30.0)
+        report = self.host.sync(self.want, self.services.clock.monotonic() + 30.0)
         self.facts += report.facts
         return report
 
