@@ -105,9 +105,8 @@ def _of_state(one: Deployment) -> Iterator[Problem]:
             yield _problem(one.name, "paused: its budget in total is used up", advice)
             return
         until = when(one.state_until)
-        yield _problem(
-            one.name, f"paused by its budget until {until}", "raise the budget, or wait for the window to turn"
-        )
+        advice = f"wait for the window to turn, or raise the budget and `nova workers resume {one.name}`"
+        yield _problem(one.name, f"paused by its budget until {until}", advice)
 
 
 def _of_breaker(nova: Parts, one: Deployment, seen: list[Observation], now: datetime) -> Iterator[Problem]:

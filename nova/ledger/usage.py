@@ -123,6 +123,11 @@ def counted_since(conn: Connection) -> int:
     return int(conn.exec_driver_sql("SELECT value FROM meta WHERE key = ?", (_SINCE,)).scalar() or 0)
 
 
+def moved(conn: Connection) -> bool:
+    """Whether the time zone was changed, and no manager has begun since."""
+    return conn.exec_driver_sql("SELECT 1 FROM meta WHERE key = ?", (MOVED,)).first() is not None
+
+
 def in_force(window: str, since_us: int, zone: ZoneInfo) -> bool:
     """Whether a window is counted in the present time zone; the total is in every one."""
     at = from_us(since_us)

@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 _ROWS = 2000
+_RESTORE = "keep a copy of it, and put the last good backup in its place with `nova ledger restore FILE`"
+_RESTART = "NOVA_TIMEZONE was changed, and a manager still counts in the old one: `nova workers restart` counts anew"
 _KEYS = {"rollups": "worker, hour, source, kind, side, unit", "totals": "worker, source, kind, side, unit"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """`first_bad` names the first thing that does not hold, in words; null when all does."""
+    """`first_bad` names the first thing that does not hold, in words, and `advice` what to do; null when all does."""
 
     ok: bool
     entries: int
     runs: int
     first_bad: str | None
+    advice: str | None = None
 
 
 def verify(store: Store) -> Verified:
@@ -38,11 +41,13 @@ def verify(store: Store) -> Verified:
     with store.read() as conn:
         counted = conn.exec_driver_sql("SELECT count(*) FROM entries").scalar_one()
         ended = conn.exec_driver_sql("SELECT count(*) FROM runs WHERE ended_us IS NOT NULL").scalar_one()
-        bad = next(_problems(conn, store), None)
+        bad, advice = next(_problems(conn, store), None), _RESTORE
+        if bad is None and (bad := next(_windows(conn, store), None)) is not None and usage.moved(conn):
+            advice = _RESTART
     if bad is None:
         chain = Audit(store).verify()
         bad = None if chain.ok else f"audit {chain.first_bad}: {chain.problem}"
-    return Verified(bad is None, counted, ended, bad)
+    return Verified(bad is None, counted, ended, bad, advice if bad is not None else None)
 
 
 def _problems(conn: Connection, store: Store) -> Iterator[str]:
@@ -51,7 +56,6 @@ def _problems(conn: Connection, store: Store) -> Iterator[str]:
     yield from _sums(conn, "rollups", "")
     yield from _sums(conn, "totals", ", min(at_us), max(at_us)")
     yield from _runs(conn)
-    yield from _windows(conn, store)
 
 
 def _entries(conn: Connection, reporting: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ def report(
         raise UsageProblem("the report would end before it begins", hint="--since must be before --until and --now")
     return {
         **_document(nova.ledger.reports.report(key, since, end), nova.ledger.store.currency),
-        "unconverted": _unconverted(nova),
+        "unconverted": unconverted(nova),
     }
 
 
@@ -84,11 +84,14 @@ def _figures(sums: Totals) -> dict[str, Any]:
     }
 
 
-def _unconverted(nova: Office) -> list[dict[str, Any]]:
+def unconverted(nova: Office, only: str | None = None) -> list[dict[str, Any]]:
+    """What waits for a rate, by currency: revenue less cost, or `only` the revenue, or the cost."""
     waiting: dict[str, Money] = {}
     counts: dict[str, int] = {}
     for one in nova.ledger.reports.unconverted():
-        code = one.amount.currency
-        waiting[code] = waiting.get(code, Money.zero(code)) + (one.amount if one.side == "revenue" else -one.amount)
-        counts[code] = counts.get(code, 0) + one.entries
+        if only in (None, one.side):
+            code = one.amount.currency
+            adds = only is not None or one.side == "revenue"
+            waiting[code] = waiting.get(code, Money.zero(code)) + (one.amount if adds else -one.amount)
+            counts[code] = counts.get(code, 0) + one.entries
     return [{"currency": code, "amount": str(waiting[code]), "entries": counts[code]} for code in sorted(waiting)]

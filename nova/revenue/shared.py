@@ -14,6 +14,7 @@ from nova.clock import Clock
 from nova.errors import LedgerConflict, UsageProblem
 from nova.fleet.shared import SharedCost, name_after, parse_bill, parse_day
 from nova.ledger.entries import Entry, record_entries
+from nova.money import Money
 from nova.revenue.shares import share_of_day, shares_among
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _NOBODY = "-"
 _SOURCE = "shared:"
 _MODEL = "shared"  # by which its own entries are told from what a person recorded under the source
 _LAST = f"SELECT max(id) FROM entries WHERE source = ? AND id >= ? AND id < ? AND model = '{_MODEL}'"
+_NOBODYS = f"SELECT sum(micros) FROM entries WHERE source = ? AND worker IS NULL AND model = '{_MODEL}'"
 _BOOKED = "SELECT 1 FROM entries WHERE source = ? AND id >= ? AND id < ? LIMIT 1"
 
 
@@ -94,10 +96,12 @@ def shared(nova: Parts) -> dict[str, Any]:
 def _row(nova: Parts, one: SharedCost) -> dict[str, Any]:
     with nova.ledger.read() as conn:
         booked = _last_booked(conn, one, _today(nova))
+        nobodys = Money(conn.exec_driver_sql(_NOBODYS, (_SOURCE + one.name,)).scalar() or 0, one.amount.currency)
     fleet = nova.fleet.snapshot().deployments.values()
     members = [each.name for each in fleet if one.concerns(each) and each.state != "killed"]
     given = {**one.to_document(), "amount": str(one.amount), "currency": one.amount.currency}
-    return {**given, "members": members, "booked_through": booked.isoformat() if booked else None}
+    through = booked.isoformat() if booked else None
+    return {**given, "members": members, "booked_through": through, "unattributed": str(nobodys)}
 
 
 def book_due(nova: Parts) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from nova.cli import render
-from nova.cli.commands.reports import cost_of_nobody, report_document
+from nova.cli.commands.reports import cost_of_nobody, report_document, say_unconverted
 from nova.cli.commands.revenue import say_booked
 from nova.cli.output import Column, emit, line, table
 from nova.cli.params import (
@@ -26,7 +26,7 @@ from nova.cli.params import (
     person,
 )
 from nova.cli.session import session
-from nova.cli.slips import tell_future, tell_unknown_worker
+from nova.cli.slips import tell_no_rate, tell_slips
 from nova.cli.terminal import note as say
 
 
@@ -51,8 +51,7 @@ def record(
 
     with session() as nova:
         document = record_cost(nova, worker, amount, id=id, source=source, at=instant(at), note=note, by=person(by))
-        tell_unknown_worker(nova, worker)
-        tell_future(nova, instant(at))
+        tell_slips(nova, worker, document["currency"], instant(at))
     if json:
         emit(document)
     else:
@@ -72,7 +71,7 @@ def report(
     """
     from decimal import Decimal
 
-    document = _booked_report(by, since, until)
+    document, waiting = _booked_report(by, since, until)
     rows = [row for row in document["rows"] if Decimal(row["cost"])]
     if by != "day":
         rows.sort(key=lambda row: (-Decimal(row["cost"]), row["key"]))
@@ -80,19 +79,23 @@ def report(
     if json:
         shown = [{"key": row["key"], "cost": row["cost"]} for row in rows]
         span = {"since": document["since"], "until": document["until"]}
-        emit({"currency": currency, **span, "rows": shown, "unattributed": {"cost": str(rest)}, "total": total})
-    elif Decimal(total) or rows:
+        sums = {"rows": shown, "unattributed": {"cost": str(rest)}, "total": total, "unconverted": waiting}
+        emit({"currency": currency, **span, **sums})
+        return
+    if Decimal(total) or rows:
         figures = [[row["key"], render.money_text(row["cost"], currency)] for row in rows]
         if rest:
             figures.append(["(unattributed)", render.money(rest)])
         table((Column(by), Column("cost", right=True)), [*figures, ["total", render.money_text(total, currency)]])
-    else:
+    elif not waiting:
         say("no cost is booked yet: nova costs record --help")
+    say_unconverted(waiting)
 
 
-def _booked_report(by: str, since: str | None, until: str | None) -> dict[str, Any]:
-    """With the shared costs that are due booked first, where the ledger can be written."""
+def _booked_report(by: str, since: str | None, until: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """With the shared costs that are due booked first, where the ledger can be written; and what waits for a rate."""
     from nova.errors import NovaError
+    from nova.revenue.reports import unconverted
     from nova.revenue.shared import book_due
 
     with session() as nova:
@@ -100,7 +103,8 @@ def _booked_report(by: str, since: str | None, until: str | None) -> dict[str, A
             book_due(nova)
         except NovaError as problem:
             say(f"what is due of the shared costs is not booked yet: {problem.message}")
-    return report_document(by, since, until)
+        waiting = unconverted(nova, "cost")
+    return report_document(by, since, until), waiting
 
 
 def share(
@@ -131,16 +135,22 @@ def share(
     Example:
       nova costs share 49/month --among department:sales --by revenue --name github
     """
+    from decimal import Decimal
+
     from nova.revenue.shared import share as declare
 
     with session() as nova:
         row = declare(nova, bill, among=among, basis=by, name=name, since=since, until=until, by=person(None))
+        tell_no_rate(nova, row["currency"])
     if json:
         emit(row)
         return
     line(f"{row['name']}: {_bill(row)} is shared among {row['among']} by {row['by']} from {row['since']} on")
     if row["booked_through"]:
         line(f"booked through {row['booked_through']}")
+    if Decimal(row["unattributed"]):
+        lost = render.money_text(row["unattributed"], row["currency"])
+        say(f"{lost} of it is for days on which nothing of {row['among']} was deployed: booked for nobody")
     if not row["members"]:
         say(f"nothing in the fleet is {row['among']} now: until something is, its days are booked for nobody")
 

@@ -150,7 +150,7 @@ def verify(json: AsJson = False) -> None:
         sound = "the ledger is whole" if found.ok else f"the ledger is not whole: {found.first_bad}"
         line(f"{sound} ({count(found.entries, 'entry', 'entries')}, {count(found.runs, 'run')})")
         if not found.ok:
-            note("hint: keep a copy of it, and put the last good backup in its place with `nova ledger restore FILE`")
+            note(f"hint: {found.advice}")
     if not found.ok:
         raise typer.Exit(1)
 

@@ -81,13 +81,16 @@ def logs(
 
 
 def _asked(nova: Nova, name: str | None, level: str, since: str | None, until: str | None) -> tuple[Log, Wanted]:
+    from nova.errors import UsageProblem
     from workers.log_lines import Wanted, level_named
     from workers.logs import manager_log, worker_log
 
     worker, mark, _ = (name or "").partition("#")
     now = nova.clock.now()
-    instance = name if mark else None
-    wanted = Wanted(instance, level_named(level), _moment(since, now), _moment(until, now))
+    begin, end = _moment(since, now), _moment(until, now)
+    if begin is not None and end is not None and begin > end:
+        raise UsageProblem("the log would end before it begins", hint="--since must be before --until")
+    wanted = Wanted(name if mark else None, level_named(level), begin, end)
     return (manager_log(nova) if name is None else worker_log(nova, worker)), wanted
 
 

@@ -55,7 +55,7 @@ def show_report(document: dict[str, Any], by: str) -> None:
         revenue, cost = render.money_text(rest["revenue"], currency), render.money(cost_of_nobody(document))
         rows.append(["(unattributed)", revenue, cost, "", "", f"{rest['entries']:,}"])
     table((Column(by), *_FIGURES), [*rows, ["total", *_figures(document["total"], currency)]])
-    _say_unconverted(document)
+    say_unconverted(document["unconverted"])
 
 
 def cost_of_nobody(document: dict[str, Any]) -> Money:
@@ -71,8 +71,7 @@ def _figures(sums: dict[str, Any], currency: str) -> list[str]:
     return [*amounts, render.percent(sums["roi_percent"]), f"{sums['entries']:,}"]
 
 
-def _say_unconverted(document: dict[str, Any]) -> None:
-    waiting = document.get("unconverted") or []
+def say_unconverted(waiting: list[dict[str, Any]]) -> None:
     for row in waiting:
         note(f"{row['amount']} {row['currency']} waits for a rate: nova revenue rates set {row['currency']}=RATE")
 

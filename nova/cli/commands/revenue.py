@@ -27,7 +27,7 @@ from nova.cli.params import (
 )
 from nova.cli.progress import progress, spinner
 from nova.cli.session import session
-from nova.cli.slips import tell_future, tell_unknown_worker
+from nova.cli.slips import tell_slips, tell_unknown_worker
 from nova.cli.terminal import note as say
 from nova.cli.terminal import printable
 
@@ -97,8 +97,7 @@ def record(
 
     with session() as nova:
         document = record_revenue(nova, worker, amount, id=id, source=source, at=instant(at), note=note, by=person(by))
-        tell_unknown_worker(nova, worker)
-        tell_future(nova, instant(at))
+        tell_slips(nova, worker, document["currency"], instant(at))
     if json:
         emit(document)
     else:

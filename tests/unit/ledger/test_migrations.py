@@ -170,6 +170,9 @@ def test_what_a_manager_goes_on_to_count_in_the_old_time_zone_the_next_one_count
     before.budgets.spend(run, Money(7, "USD"))  # on the 1st in New York
     before.runs.end(run, clock.now(), "succeeded")
     before.close()
+    looking = opened(path, zone="Europe/Vienna")
+    assert "nova workers restart" in str(looking.verify().advice)
+    looking.close()
     for _ in range(2):
         ledger = manager("Europe/Vienna")
         assert ledger.verify().first_bad is None
