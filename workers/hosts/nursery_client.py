@@ -68,7 +68,11 @@ class Nursery:
             raise
         finally:
             os.close(output_there)
-        self._keep(watch, process)
+        try:
+            self._keep(watch, process)
+        except BaseException:
+            channel.close()
+            raise
         return process
 
     def start_command(self, pipes: tuple[int, int, int]) -> Guarded:

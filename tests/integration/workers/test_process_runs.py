@@ -195,7 +195,7 @@ def test_a_text_that_is_none_and_a_forked_copy_that_ends_the_run_too_harm_nobody
             """
         if os.fork() == 0:
             os.setsid()
-            open("forked", "w").write(str(os.getpid()))
+            open(os.environ["NOVA_HOME"] + "/forked", "a").write(f"{os.getpid()} ")
             return
         ctx.log.info("\\ud800", extra={"\\ud801": "\\ud802"})
         """,
@@ -204,6 +204,8 @@ def test_a_text_that_is_none_and_a_forked_copy_that_ends_the_run_too_harm_nobody
     )
     rig.ended("w", 3)
     assert {(run.status, run.error) for run in rig.runs("w")} == {("succeeded", None)}
+    copies = until(lambda: pids(home / "forked")[:3], "they said who they are")
+    until(lambda: all(is_dead(psutil.Process(pid)) for pid in copies if lives(pid)), "the copies have ended")
 
 
 def test_a_killed_process_is_replaced_at_once(rig: Rig, home: Path) -> None:
@@ -433,6 +435,23 @@ def test_a_fork_server_that_stands_still_is_replaced(rig: Rig, home: Path, monke
     until(lambda: len(pids(home / "pids")) > 1, "another process")
     assert not server.is_running()
     assert "does not answer" in rig.runs("w")[0].error
+
+
+def test_what_the_leash_cannot_take_is_not_left_running(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_group: int) -> None:
+        raise OSError("out of file descriptors")
+
+    nursery, leash = rig.services.nursery, rig.services.leash
+    assert nursery is not None
+    first = nursery.start()
+    first.signal(signal.SIGKILL)
+    first.channel.close()
+    server = psutil.Process(nursery.pid)
+    until(lambda: not server.children(), "only the fork server is there")
+    monkeypatch.setattr(leash, "add", full)
+    with pytest.raises(OSError, match="descriptors"):
+        nursery.start()
+    until(lambda: not server.children(recursive=True), "it is ended")
 
 
 def test_processes_are_born_side_by_side(rig: Rig) -> None:
