@@ -19,6 +19,7 @@ from workers.hosts.pool import ThreadPool
 from workers.hosts.run import Run
 from workers.hosts.services import Services
 from workers.hosts.slot import Slot
+from workers.hosts.starts import Starts
 from workers.instance import GRACE_S, Backoff, Instance, Intent, Order, State
 from workers.log_lines import Wanted, parse
 from workers.logs import Log, texts
@@ -51,8 +52,7 @@ class LocalHost:
     ) -> None:
         self._services = services
         self._clock = services.clock
-        self._starts = dict(starts)
-        self._killed: dict[InstanceId, datetime] = {}  # their last starts: should they come back, they are new
+        self._starts = Starts(services.ledger.runs, starts)
         self._wake = wake
         self._backoff = backoff or Backoff()
         self._pool = ThreadPool("run")
@@ -60,7 +60,6 @@ class LocalHost:
         self._slots: dict[InstanceId, Slot] = {}
         self._heap: list[tuple[float, InstanceId]] = []
         self._agendas = Agendas(services.clock, services.ledger.store.zone)
-        self._over: dict[InstanceId, datetime | None] = {}  # whose one run was made, and since when it was wanted
         self._facts: list[Fact] = []
         self._want: Mapping[InstanceId, Spec] | None = None
         self._lease_until = -inf
@@ -79,7 +78,9 @@ class LocalHost:
             self._impute(now)
             self._lease_until = lease_until
             if want is not self._want or lapsed:
-                self._look_up_single_runs(want)
+                for key, spec in want.items():
+                    if key not in self._slots:
+                        self._starts.look_up(spec)
                 self._want = want
                 self._overspent.clear()
                 for key, spec in want.items():
@@ -117,10 +118,7 @@ class LocalHost:
     def remember(self, starts: Mapping[str, Mapping[InstanceId, datetime]]) -> None:
         """By worker, the last recorded starts of what was not this manager's until now."""
         with self._condition:
-            for instance in [one for one in self._starts if one.rpartition("#")[0] in starts]:
-                del self._starts[instance]
-            for found in starts.values():
-                self._starts |= {one: at for one, at in found.items() if self._killed.get(one) != at}
+            self._starts.remember(starts)
 
     def abandon(self) -> None:
         """Nothing that runs here counts any more: kills commands, lets threads book nothing, records nothing."""
@@ -214,30 +212,17 @@ class LocalHost:
             if slot.run is not None:
                 slot.run.spec = spec
             if (before.schedule, before.every_s, before.since) != (spec.schedule, spec.every_s, spec.since):
-                slot.instance.agenda = self._agendas.make(spec, self._last_start(spec))
+                slot.instance.agenda = self._agendas.make(spec, self._starts.last(spec))
                 if spec.schedule.once and before.since != spec.since:
                     slot.instance.due_now()
         slot.instance.declare(spec.every_s, spec.timeout_s, spec.intent)
-        slot.instance.fulfilled = spec.schedule.once and key in self._over and self._over[key] == spec.since
+        slot.instance.fulfilled = self._starts.is_made(spec)
 
     def _new_instance(self, spec: Spec, now: float) -> Instance:
-        last = self._last_start(spec)
+        last = self._starts.last(spec)
         ago = None if last is None or spec.due_now else (self._clock.now() - last).total_seconds()
         agenda = self._agendas.make(spec, last)
         return Instance(spec.every_s, spec.timeout_s, now=now, last_start_ago=ago, backoff=self._backoff, agenda=agenda)
-
-    def _last_start(self, spec: Spec) -> datetime | None:
-        """A single run that is wanted anew waits for none before it."""
-        last = self._starts.get(spec.instance)
-        fresh = spec.schedule.once and last is not None and spec.since is not None and last < spec.since
-        return None if fresh else last
-
-    def _look_up_single_runs(self, want: Mapping[InstanceId, Spec]) -> None:
-        """Of those that are new here: which have made their one run, before this manager was. Raises NovaError."""
-        for key, spec in want.items():
-            unknown = spec.schedule.once and key not in self._slots and key not in self._over
-            if unknown and spec.since is not None and self._services.ledger.runs.is_over(key, spec.since):
-                self._over[key] = spec.since
 
     def _schedule(self, slot: Slot, at: float) -> None:
         slot.wake_at = at
@@ -308,7 +293,7 @@ class LocalHost:
         slot.heartbeat_at = run.started_at
         if slot.instance.agenda is not None:
             run.slot = slot.instance.agenda.begun(run.started_at)
-        self._starts[slot.spec.instance] = run.slot or run.started_at
+        self._starts.began(slot.spec.instance, run.slot or run.started_at)
         try:
             self._pool.submit(lambda: self._execute(slot, run))
         except RuntimeError as problem:
@@ -336,7 +321,7 @@ class LocalHost:
             slot.instance.ended(now, crash=crash or slot.instance.state is State.HUNG)
             if slot.spec.schedule.once and run.outcome is not None and run.outcome.over:
                 slot.instance.fulfilled = True
-                self._over[slot.spec.instance] = slot.spec.since
+                self._starts.made(slot.spec)
             self._step(slot, now)
             if self._stopping:
                 self._condition.notify_all()
@@ -377,8 +362,8 @@ class LocalHost:
             return
         self._slots.pop(slot.spec.instance, None)
         self._agendas.drop(slot.spec.instance)
-        if slot.killed and (last := self._starts.pop(slot.spec.instance, None)) is not None:
-            self._killed[slot.spec.instance] = last
+        if slot.killed:
+            self._starts.killed(slot.spec.instance)
         if slot.cell.worker is not None:
             self._pool.submit(slot.cell.let_go)
         self._wake()
