@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from types import FrameType
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from nova.clock import parse_duration
 from nova.deployment.notify import Notifier
-from nova.errors import NovaError
+from nova.errors import NovaError, Unreachable
 from workers.image import Image, hold_signals, let_signals_in, reap
+from workers.lock import HANDED
 
 if TYPE_CHECKING:
     from nova.bootstrap import Nova
@@ -30,6 +32,7 @@ log = logging.getLogger("nova.daemon")
 
 SYNC_EVERY_S = 900.0
 SHARE_EVERY_S = 600.0  # shared costs of a day that has ended
+_OPEN_AGAIN_S = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +74,8 @@ def serve(
         nova = build(settings, grouped=True)
         ensure_home(settings)
         configure_logging(nova, foreground=foreground)
+        if HANDED in os.environ:
+            _await_ledger(nova)
         manager = build_manager(nova, managed_department(settings, department), autonomous_s)
         _raise_file_limit()
         _obey_signals(manager)
@@ -90,6 +95,21 @@ def serve(
             _close(nova, restart)
         logging.shutdown()
     return 0 if manager is None or restart is None else _again(image, manager, restart, notifier)
+
+
+def _await_ledger(nova: Nova) -> None:
+    """One that starts itself again waits until its ledger can be opened, or until it is asked to stop: nobody else
+    would start it once the disk has space again.
+    """
+    while True:
+        try:
+            with nova.ledger.read():
+                return
+        except NovaError as problem:
+            if type(problem) not in (NovaError, Unreachable) or signal.sigpending():
+                raise
+            log.error("manager_waits", extra={"action": "manager_waits", "error": problem.message})
+            time.sleep(_OPEN_AGAIN_S)
 
 
 def _close(nova: Nova, restart: Restart | None) -> None:

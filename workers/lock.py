@@ -45,6 +45,7 @@ class ProcessLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.inherited = False  # from the image before this one
         self._fd = -1
         _locks.add(self)
 
@@ -88,7 +89,7 @@ class ProcessLock:
         except (OSError, ValueError):
             return False
         if same:
-            self._fd = int(fd)
+            self._fd, self.inherited = int(fd), True
         return same
 
 
@@ -138,6 +139,11 @@ class ManagerLock:
     @property
     def path(self) -> Path:
         return self._lock.path
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process held it already before it became what it is."""
+        return self._lock.inherited
 
     def acquire(self) -> ManagerInfo | None:
         """Returns what the manager before left behind, which is something only if it did not stop cleanly.

@@ -9,11 +9,13 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.clock import Clock, iso
+from nova.errors import NovaError
 from nova.ledger.instances import ManagerRecord
 from nova.money import Money
 from nova.secrecy import Scrubber
@@ -50,6 +52,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.25  # how often the fleet's file is looked at
 _GARBAGE = 10_000  # new objects, until those among them are looked for that nobody can reach any more
 _AFTER_FAILURE_S = 1.0
+_BEGIN_AGAIN_S = 2.0
 _FENCED = "another manager took over what it ran, because it gave no sign of life: it was stopped, or starved"
 DEFAULT_GRACE_S = 8.0  # below the ten seconds that container engines give
 
@@ -173,15 +176,31 @@ class WorkerManager:
         left = self._lock.acquire()
         restart: Restart | None = None
         try:
-            info = self._announce(left)
-            recovery = recover(self._ledger, self.id, left, self._settings.run_dir)
-            self._register(info)
-            self._tell(recovery, left)
-            restart = self._serve(ready)
+            if self._begin(left):
+                restart = self._serve(ready)
         finally:
             if restart is None:
                 self._lock.release()
         return restart
+
+    def _begin(self, left: ManagerInfo | None) -> bool:
+        """False where it was asked to stop before it could. One that starts itself again has nobody to tell that it
+        cannot, as on a full disk, and nobody to start it once it can: it tries until then.
+        """
+        while not self._stop_asked:
+            try:
+                info = self._announce(left)
+                recovery = recover(self._ledger, self.id, left, self._settings.run_dir)
+                self._register(info)
+            except NovaError as problem:
+                if not self._lock.inherited:
+                    raise
+                log.error("manager_waits", extra={"action": "manager_waits", "error": problem.message})
+                self._wakeup.wait(_BEGIN_AGAIN_S)
+            else:
+                self._tell(recovery, left)
+                return True
+        return False
 
     def stay(self) -> None:
         """Instead of the restart that `run` returned."""
@@ -207,7 +226,8 @@ class WorkerManager:
         self._ledger.store.guard(self.id)
         self._info = replace(info, unsettled=())
         self._rounds.restarted_s = info.restarted_s
-        self._lock.write(self._info)
+        with suppress(NovaError):  # who is settled by now may be settled again
+            self._lock.write(self._info)
 
     def _tell(self, recovery: Recovery, left: ManagerInfo | None) -> None:
         interrupted = len(recovery.runs.runs)

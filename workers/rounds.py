@@ -253,9 +253,6 @@ class Rounds:
                 if self._enforcer.park_hung(worker, why, self._snapshot):
                     self._wake()
             return
-        self.restart_why = why
         runs = {seen.instance: seen.run for seen in hung}
-        try:
-            self._ledger.audit.append("manager", "manager_restarting", self._manager, {"why": why, "hung": runs})
-        except NovaError as problem:
-            self._failed(problem.message)
+        self._ledger.audit.append("manager", "manager_restarting", self._manager, {"why": why, "hung": runs})
+        self.restart_why = why  # where that cannot be written, as on a full disk, it could not begin anew either

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -449,6 +450,40 @@ def test_what_a_dead_manager_left_is_put_in_order_before_anything_starts(managed
     assert ledger.budgets.usage("worker:w", "day").spent == usd("2.00")
     assert "manager_restarted" in managed.alerts.events()
     assert managed.instances("w").keys() <= {"w#1"}
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [
+        ("workers.lock.replace_text", OSError(28, "No space left on device")),
+        ("nova.ledger.instances.Managers.register", Unreachable("no space is left for the ledger")),
+    ],
+)
+def test_one_that_starts_itself_again_waits_until_it_can(
+    managed: Managed, agent: Any, monkeypatch: pytest.MonkeyPatch, fails: str, error: Exception
+) -> None:
+    monkeypatch.setattr("workers.manager._BEGIN_AGAIN_S", 0.01)
+    agent("w", lambda ctx: None)
+    managed.deploy("w")
+    before = ManagerLock(managed.home / "run")
+    before.acquire()
+    for name, value in before.hand_over(ManagerInfo(os.getpid(), "m-before", iso(managed.clock.now()), "")).items():
+        monkeypatch.setenv(name, value)
+    full, refused = threading.Event(), threading.Event()
+    full.set()
+    write = resolve_name(fails)
+
+    def on_a_full_disk(*args: Any) -> None:
+        if full.is_set():
+            refused.set()
+            raise error
+        write(*args)
+
+    monkeypatch.setattr(fails, on_a_full_disk)
+    threading.Thread(target=lambda: refused.wait(10) and full.clear(), daemon=True).start()
+    managed.start()
+    assert refused.is_set()
+    until(lambda: managed.runs("w"))
 
 
 def test_stopping_leaves_nothing_running_and_says_so(managed: Managed, agent: Any) -> None:
