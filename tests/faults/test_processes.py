@@ -135,6 +135,7 @@ def test_limits_end_what_takes_too_much_and_nobody_else(rig: Rig) -> None:
 
 LIES = {
     "closed": "os.close(channel); time.sleep(0.5)",
+    "another": """os.execvp("sleep", ["sleep", "1000"])""",
     "half": """os.write(channel, b'{"call":"earn","args":[[9000000,"US'); os._exit(0)""",
     "garbage": r"""os.write(channel, b"\xff\x00 spend everything\n"); time.sleep(30)""",
     "stranger": """os.write(channel, b'{"call":"kill","args":["bystander"],"n":1}\\n'); time.sleep(30)""",
