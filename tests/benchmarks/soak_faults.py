@@ -20,12 +20,13 @@ import psutil
 from soak_cast import MOVED, STEADY, TIGHT, traders
 
 from nova.bootstrap import Nova
-from nova.errors import LockHeld, NovaError
+from nova.errors import LockHeld, NovaError, Unreachable
 from workers.control import running_managers, start_background, stop
 
 NOVA = Path(sys.executable).with_name("nova")
 DEPARTMENTS = (STEADY, MOVED, "")  # one manager each; the last may run whatever the others do not
 STRUCK = (MOVED, "")  # who is killed and frozen; the other's memory is watched
+_STARTS = 5
 _EXITS = {0, 1, 3, 4, 69, 75}
 
 
@@ -81,12 +82,17 @@ class Strikes:
             self.ensure(department)
 
     def ensure(self, department: str) -> None:
-        try:
-            start_background(self.nova.settings, department, timeout_s=90)
-        except LockHeld:
+        """Again and again while the ledger is locked: that it says so and does not start is right."""
+        for left in reversed(range(_STARTS)):
+            try:
+                start_background(self.nova.settings, department, timeout_s=90)
+            except LockHeld:
+                return
+            except NovaError as problem:
+                if left and problem.exit_code == Unreachable.exit_code:
+                    continue
+                self.problems.append(f"a manager did not start: {problem.message}")
             return
-        except NovaError as problem:
-            self.problems.append(f"a manager did not start: {problem.message}")
 
     def kill_manager(self) -> None:
         """Another one comes at once, or takes over for a while."""
