@@ -1,44 +1,37 @@
-"""The fleet: what operators and executed decisions declare, kept in TinyDB. Every change is absolute and idempotent."""
+"""The fleet: what operators and executed decisions declare of deployments. Every change is absolute and idempotent."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nova.clock import Clock
 from nova.errors import NotFound, NovaError, Refused, RevisionConflict, UsageProblem
 from nova.fleet import transitions
-from nova.fleet.decoding import deployment_of, snapshot_of
+from nova.fleet.decoding import deployment_of
 from nova.fleet.documents import (
     FIELDS,
     BudgetLimit,
     Declaration,
     Deployment,
-    FleetSnapshot,
     PauseReason,
     ScopeBudget,
     Step,
     valid_config,
     valid_name,
-    valid_tiers,
 )
-from nova.fleet.file import FleetFile, Token
-from nova.fleet.shared import SharedCost
+from nova.fleet.rules import Rules
 from nova.fleet.terms import Breaker
 from nova.money import Money
 
 if TYPE_CHECKING:
-    from nova.fleet.storage import Documents, FleetDB
+    from nova.fleet.storage import Documents
 
 Change = Callable[[Deployment], Deployment]
-Values = dict[str, str]
 
 _SHOWN = (*(one.name for one in fields(Declaration)), "state")
 _FLEETS_DAY = ("fleet", "day")  # the policy holds it, as max_daily_budget
@@ -54,30 +47,11 @@ class DeployResult:
     changes: Mapping[str, tuple[Any, Any]]
 
 
-class Fleet:
-    """Many processes may hold one; each change is a read, a decision and a write under one lock.
+class Fleet(Rules):
+    """The deployments, with the budgets that hold for them, beside the rules of the whole.
 
     Where `expected_revision` is given, a document that was changed since is left alone: RevisionConflict.
     """
-
-    def __init__(self, path: Path, clock: Clock, currency: str) -> None:
-        self.path = path
-        self.currency = currency
-        self._clock = clock
-        self._file = FleetFile(path)
-        self._known: dict[str, tuple[Mapping[str, Any], Deployment]] = {}
-        self._seen: FleetSnapshot | None = None
-
-    def token(self) -> Token:
-        """Changes whenever the file does; costs one look at it."""
-        return self._file.token()
-
-    def snapshot(self) -> FleetSnapshot:
-        """All that is declared. Raises NovaError where the file is damaged."""
-        token, tables = self._file.read()
-        if self._seen is None or self._seen.version != token:
-            self._seen = snapshot_of(tables, self.currency, token, self._known)
-        return self._seen
 
     def get(self, name: str) -> Deployment:
         """Raises NotFound."""
@@ -268,56 +242,6 @@ class Fleet:
         hint = f"did you mean {' or '.join(meant)}?" if meant else "it is fleet, department:NAME or worker:NAME"
         raise UsageProblem(f"not a scope: {scope!r}", hint=hint)
 
-    def set_tiers(self, percents: Iterable[int]) -> tuple[int, ...]:
-        """At which percentages of a budget people are warned. Raises UsageProblem."""
-        tiers = valid_tiers(percents)
-        with self._changing() as db:
-            db.documents("settings").put("tiers", {"percents": list(tiers)})
-        return tiers
-
-    def share(self, cost: SharedCost) -> bool:
-        """Declares a bill under its name. Whether that changed anything. Raises UsageProblem."""
-        cost.checked()
-        with self._changing() as db:
-            return db.documents("shared_costs").put(cost.name, cost.to_document())
-
-    def unshare(self, name: str) -> None:
-        """Raises NotFound."""
-        with self._changing() as db:
-            table = db.documents("shared_costs")
-            if table.find(name) is None:
-                raise NotFound(f"no shared cost is called {name!r}", hint="nova costs shared lists them")
-            table.drop([name])
-
-    def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
-        """Adds to what was set; the version rises where something changed.
-
-        `check` sees all that would then be set, before it is, and raises where it makes no sense.
-        """
-
-        def added(old: Values) -> Values:
-            new = {**old, **values}
-            if check is not None:
-                check(new)
-            return new
-
-        return self._write_policy(added)
-
-    def reset_policy(self) -> int:
-        """Back to the settings' own values."""
-        return self._write_policy(lambda old: {})
-
-    def set_autonomous(self, enabled: bool) -> bool:
-        """Whether it changed."""
-        with self._changing() as db:
-            return db.documents("settings").put("autonomous", {"enabled": enabled})
-
-    def _drop_policy(self, key: str) -> bool:
-        if key not in self.snapshot().policy:
-            return False
-        self._write_policy(lambda old: {name: value for name, value in old.items() if name != key})
-        return True
-
     def _unlimit(self, name: str, per: str | None) -> int:
         removed = 0
 
@@ -329,25 +253,6 @@ class Fleet:
 
         self.change(name, unlimited)
         return removed
-
-    def _write_policy(self, change: Callable[[Values], Values]) -> int:
-        with self._changing() as db:
-            table = db.documents("settings")
-            found = table.find("policy")
-            old: Values = dict(found["values"]) if found else {}
-            version: int = found["version"] if found else 0
-            new = change(old)
-            if new != old:
-                version += 1
-                table.put("policy", {"values": new, "version": version})
-            return version
-
-    @contextmanager
-    def _changing(self) -> Iterator[FleetDB]:
-        from nova.fleet.storage import FleetDB  # here, because reading the fleet needs no TinyDB
-
-        with self._file.locked():
-            yield FleetDB(self._file)
 
     def _create(self, documents: Documents, asked: Declaration) -> DeployResult:
         twin = next((name for name in documents.names() if name.casefold() == asked.name.casefold()), None)
