@@ -9,20 +9,22 @@ from nova.errors import PlatformNotConfigured
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
 
 
 class Platforms:
-    """The clients of the outside world by name. Each raises PlatformNotConfigured when it has no key."""
+    """Made for one run or one command, by whose hands they work. PlatformNotConfigured where there is no key."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hands: Hands | None = None) -> None:
         self._settings = settings
+        self._hands = hands
 
     @cached_property
     def stripe(self) -> Stripe:
         from platforms.registry import stripe_of
 
-        return stripe_of(self._settings)
+        return stripe_of(self._settings, self._hands)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -6,22 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nova.errors import NotFound
-from platforms.base import (
-    Patience,
-    PlatformFailed,
-    PlatformNotConfigured,
-    PlatformRefused,
-    RateLimited,
-    Unreachable,
-    patiently,
-    retry_after_seconds,
-    shown,
-)
+from nova.errors import NotFound, NovaError
+from platforms.base import PlatformNotConfigured, Unreachable, problem_of, shown
+from platforms.line import Line, Patience
 
 if TYPE_CHECKING:
     from nova.config import Settings
-    from platforms.base import RevenuePlatform
+    from platforms.events import RevenuePlatform
+    from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
 
 _TIMEOUT_S = 15.0
@@ -103,12 +95,12 @@ def check(settings: Settings, name: str) -> str:
     return _probe(known, _base(settings, known), key)
 
 
-def stripe_of(settings: Settings) -> Stripe:
+def stripe_of(settings: Settings, hands: Hands | None = None) -> Stripe:
     """Raises PlatformNotConfigured when it has no key."""
     from platforms.stripe_integration import Stripe
 
     known = PLATFORMS["stripe"]
-    return Stripe(_required_key(settings, known), _base(settings, known))
+    return Stripe(_required_key(settings, known), _base(settings, known), hands=hands)
 
 
 _REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of}
@@ -135,30 +127,23 @@ def _probe(known: Known, base: str, key: str) -> str:
 
     headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "User-Agent": "nova"}
 
-    def call() -> httpx.Response:
-        try:
-            answer = httpx.get(f"{base}{known.probe}", headers=headers, timeout=_TIMEOUT_S)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(
-                f"{known.name} cannot be reached at {shown(base)}: {type(error).__name__}",
-                hint=f"check the network and {known.base}",
-            ) from None
-        _raise_for(known, answer.status_code, answer.headers.get("retry-after"))
-        return answer
+    def call() -> None:
+        answer = httpx.get(f"{base}{known.probe}", headers=headers, timeout=_TIMEOUT_S)
+        if answer.status_code >= 300:
+            raise problem_of(
+                known.name, answer.status_code, key=known.key, retry_after=answer.headers.get("retry-after")
+            )
 
-    patiently(call, Patience(attempts=3, longest_s=5.0, total_s=10.0))
+    def translate(error: Exception) -> NovaError | None:
+        if not isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+            return None
+        return Unreachable(
+            f"{known.name} cannot be reached at {shown(base)}: {type(error).__name__}",
+            hint=f"check the network and {known.base}",
+        )
+
+    Line(known.name, translate, patience=Patience(attempts=3, longest_s=5.0, total_s=10.0)).call("check", call)
     return "answers"
-
-
-def _raise_for(known: Known, status: int, retry_after: str | None) -> None:
-    if status in (401, 403):
-        raise PlatformRefused(f"{known.name} refused the key", hint=f"check {known.key}")
-    if status == 429:
-        raise RateLimited(f"{known.name} asks to be called less often", retry_after_s=retry_after_seconds(retry_after))
-    if status >= 500:
-        raise Unreachable(f"{known.name} failed with HTTP {status}", hint="try again later")
-    if status >= 300:
-        raise PlatformFailed(f"{known.name} answered HTTP {status}", hint=f"check {known.base}")
 
 
 def _required_key(settings: Settings, known: Known) -> str:

@@ -1,12 +1,11 @@
 """Stripe through its own SDK: what came in and went out, the balance, and payments for agents that sell.
 
-What each balance transaction becomes is written in `stripe_mapping`. The SDK repeats what failed on the way
-(connections, 5xx) under one idempotency key; rate limits are waited out here, as Retry-After asks.
+What each balance transaction becomes is written in `stripe_mapping`. The line repeats what may be repeated; the SDK
+does not.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -15,20 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nova.errors import NovaError
 from nova.money import Money
-from platforms.base import (
-    Balance,
-    EventPage,
-    Patience,
-    PlatformEvent,
-    PlatformFailed,
-    PlatformRefused,
-    RateLimited,
-    Tag,
-    Unreachable,
-    patiently,
-    retry_after_seconds,
-    shown,
-)
+from platforms.base import BadAnswer, Declined, PlatformFailed, Unreachable, problem_of, shown
+from platforms.events import Balance, EventPage, PlatformEvent, Tag
+from platforms.hands import Hands
+from platforms.line import Line, Patience
 from platforms.stripe_mapping import (
     SOURCE,
     charge_of,
@@ -59,17 +48,14 @@ class Stripe:
         api_key: str,
         api_base: str | None = None,
         *,
+        hands: Hands | None = None,
         timeout_s: tuple[float, float] = (5.0, 30.0),
-        retries: int = 2,
         patience: Patience | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._key = api_key
         self._base = (api_base or "").rstrip("/")
         self._timeout_s = timeout_s
-        self._retries = retries
-        self._patience = patience or Patience()
-        self._sleep = sleep
+        self.line = Line(SOURCE, self._problem, hands, patience)
 
     def check(self) -> str:
         """Reads the balance and says in which currencies there is one."""
@@ -131,7 +117,7 @@ class Stripe:
         return stripe.StripeClient(
             self._key,
             base_addresses={"api": self._base} if self._base else None,
-            max_network_retries=self._retries,
+            max_network_retries=0,  # the line repeats, so that waits are shared and seen
             http_client=self._http,
         )
 
@@ -141,39 +127,27 @@ class Stripe:
         if requestor is not None:
             requestor.close()
 
-    def call(self, request: Callable[[], T]) -> T:
-        """Makes a request of the SDK with patience, its errors translated."""
-        return patiently(lambda: self._translated(request), self._patience, self._sleep)
+    def call(self, request: Callable[[], T], what: str = "read", *, repeatable: bool = True) -> T:
+        """Makes a request of the SDK by the line, its errors translated."""
+        return self.line.call(what, request, repeatable=repeatable)
 
-    def _translated(self, request: Callable[[], T]) -> T:
+    def _problem(self, error: Exception) -> NovaError | None:
         import stripe
 
-        try:
-            return request()
-        except stripe.StripeError as error:
-            raise self._problem(error) from None  # the SDK's own texts may quote the key
-
-    def _problem(self, error: Any) -> NovaError:
-        import stripe
-
-        if isinstance(error, stripe.AuthenticationError):
-            return PlatformRefused("stripe refused the key", hint="check STRIPE_API_KEY")
-        if isinstance(error, stripe.PermissionError):
-            return PlatformRefused(
-                "stripe does not let this key do that", hint="give the restricted key read access, or use another"
-            )
-        if isinstance(error, stripe.RateLimitError):
-            wait_s = retry_after_seconds(_header(error, "retry-after"))
-            return RateLimited("stripe asks to be called less often", retry_after_s=wait_s, hint="try again later")
+        if not isinstance(error, stripe.StripeError):
+            return None
         if isinstance(error, stripe.APIConnectionError):
             where = f" at {shown(self._base)}" if self._base else ""
             return Unreachable(
                 f"stripe cannot be reached{where}", hint="check the network, and STRIPE_API_BASE where it is set"
             )
-        said = self._without_key(str(error.user_message or type(error).__name__))
-        if error.http_status is None or error.http_status >= 500:
-            return Unreachable(f"stripe failed: {said}", hint="try again later")
-        return PlatformFailed(f"stripe did not accept the request: {said}")
+        said = self._without_key(str(error.user_message or ""))
+        if isinstance(error, stripe.CardError):
+            return Declined(f"stripe declined: {said}")
+        if error.http_status is None or error.http_status < 400:
+            return BadAnswer("stripe answered with something that is no answer", hint="try again later")
+        retry_after = _header(error, "retry-after")
+        return problem_of(SOURCE, error.http_status, said, key="STRIPE_API_KEY", retry_after=retry_after)
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "…") if self._key else text

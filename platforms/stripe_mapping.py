@@ -26,7 +26,7 @@ from decimal import Decimal
 from typing import Any
 
 from nova.money import Money
-from platforms.base import Figure, Kind, PlatformEvent, Tag
+from platforms.events import Figure, Kind, PlatformEvent, Tag
 from platforms.stripe_money import from_stripe
 
 SOURCE = "stripe"

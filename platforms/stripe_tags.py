@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from platforms.base import PlatformFailed, Tag
+from platforms.base import PlatformFailed
+from platforms.events import Tag
 from platforms.stripe_mapping import Json, expanded, id_of, tag_in, tag_of
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from nova.errors import ConfigInvalid, NovaError
 from nova.ledger import usage
 from nova.ledger.dialect import WRITES, is_busy, is_missing_table
 from nova.ledger.schema import entries, meta, metadata, rates, reservations, run_accounts
-from nova.ledger.schema_steps import second
+from nova.ledger.schema_steps import second, third
 
 # The function numbered N turns schema N-1 into schema N. A fresh ledger starts at the newest, with all applied.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: second}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: second, 3: third}
 FIRST = 1
 _APPLIED = "migration:"
 

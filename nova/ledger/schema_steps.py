@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from nova.ledger.schema import leases, outbox
+from nova.ledger.schema_revenue import TABLES
 
 
 def second(conn: Connection) -> None:
@@ -20,6 +21,12 @@ def second(conn: Connection) -> None:
     moved = conn.exec_driver_sql("SELECT 1 FROM meta WHERE key = 'usage_since_us'").first() is not None
     for statement in (_TOTALS, _TOTALS_OF_DEPARTMENTS_NOW if moved else _TOTALS_OF_DEPARTMENTS):
         conn.exec_driver_sql(statement)
+
+
+def third(conn: Connection) -> None:
+    """Webhooks, links and touches, attribution, subscriptions, suppressions and the health of platforms."""
+    for table in TABLES:
+        table.create(conn)
 
 
 _COSTS = """

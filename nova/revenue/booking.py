@@ -18,7 +18,7 @@ from nova.ledger.claims import Claim
 from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries, word_on
 from nova.ledger.schema import entries
 from nova.revenue.resolve import CLAIM, MANUAL, Attribution, resolve
-from platforms.base import PlatformEvent, Tag
+from platforms.events import PlatformEvent, Tag
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store

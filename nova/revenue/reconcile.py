@@ -13,7 +13,7 @@ from nova.errors import UsageProblem
 from nova.ledger.entries import find_entries
 from nova.ledger.facts import REVENUE_SIGNS
 from nova.money import Money
-from platforms.base import PlatformEvent, RevenuePlatform
+from platforms.events import PlatformEvent, RevenuePlatform
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger

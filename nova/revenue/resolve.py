@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nova.ledger.claims import Claim
-from platforms.base import Tag
+from platforms.events import Tag
 
 CLAIM, MANUAL = "claim", "manual"  # the models of a firm word
 _NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,64}")

@@ -24,7 +24,8 @@ from nova.ledger.cursors import Cursor
 from nova.revenue import booking
 from nova.revenue.booking import Booked
 from nova.revenue.tally import SourceReport, Tally
-from platforms.base import EventPage, EventReader, PlatformFailed, RevenuePlatform, Tag
+from platforms.base import PlatformFailed
+from platforms.events import EventPage, EventReader, RevenuePlatform, Tag
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

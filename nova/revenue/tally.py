@@ -9,7 +9,7 @@ from typing import Any
 from nova.clock import iso
 from nova.money import Money
 from nova.revenue.booking import Booked
-from platforms.base import EventPage, PlatformEvent
+from platforms.events import EventPage, PlatformEvent
 
 _FIGURES = ("gross", "fees", "refunds", "disputes")
 

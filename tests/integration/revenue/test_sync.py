@@ -19,7 +19,7 @@ from nova.ledger import claims
 from nova.revenue.attribution import attribute
 from nova.revenue.reports import report
 from nova.revenue.sync import sync, sync_all
-from platforms.base import Balance, EventPage, EventReader, PlatformEvent, Tag
+from platforms.events import Balance, EventPage, EventReader, PlatformEvent, Tag
 from platforms.stripe_integration import Stripe
 
 WORKERS = ("mailer", "shop", None)

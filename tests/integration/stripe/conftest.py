@@ -21,6 +21,7 @@ from nova.clock import ManualClock
 from nova.demo.storefront import Exchange, Storefront
 from nova.demo.stripe_account import Account
 from platforms.stripe_integration import Stripe
+from tests.hands import QuickHands
 
 _EXTRACT = Path(__file__).parents[2] / "data" / "stripe_openapi_extract.json"
 _LOCALSTRIPE = """
@@ -145,17 +146,17 @@ def store(storefront: Callable[..., Storefront]) -> Storefront:
 
 
 @pytest.fixture
-def slept() -> list[float]:
-    return []
+def hands() -> QuickHands:
+    return QuickHands()
 
 
 @pytest.fixture
-def connect(slept: list[float]) -> Iterator[Callable[..., Stripe]]:
+def connect(hands: QuickHands) -> Iterator[Callable[..., Stripe]]:
     """Opens clients whose waiting is written down instead of done."""
     opened: list[Stripe] = []
 
     def open_one(store: Storefront, **options: Any) -> Stripe:
-        client = Stripe(options.pop("key", store.key), store.url, sleep=slept.append, **options)
+        client = Stripe(options.pop("key", store.key), store.url, hands=hands, **options)
         opened.append(client)
         return client
 

@@ -17,7 +17,7 @@ from nova.errors import PlatformRefused
 from nova.money import Money
 from nova.revenue.reports import report
 from nova.revenue.sync import sync
-from platforms.base import PlatformEvent, Tag
+from platforms.events import PlatformEvent, Tag
 from platforms.stripe_integration import Stripe
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from nova.clock import ManualClock, to_us
 from nova.errors import ConfigInvalid, NovaError
-from nova.ledger import migrations
+from nova.ledger import migrations, schema_revenue
 from nova.ledger.entries import Entry
 from nova.ledger.ledger import Ledger
 from nova.ledger.limits import RunRef
@@ -60,8 +60,11 @@ def as_schema_1(path: Path) -> None:
             DROP TABLE leases; DROP TABLE outbox; ALTER TABLE runs DROP COLUMN cost_micros;
             ALTER TABLE managers DROP COLUMN beats; ALTER TABLE managers DROP COLUMN fenced_by;
             ALTER TABLE budget_usage DROP COLUMN warned_micros;
-            DELETE FROM budget_usage WHERE "window" = 'total'; DELETE FROM meta WHERE key = 'migration:2';
+            DELETE FROM budget_usage WHERE "window" = 'total'; DELETE FROM meta WHERE key LIKE 'migration:_';
+            INSERT INTO meta VALUES ('migration:1', '2026-01-01T00:00:00Z');
         """)
+        for table in schema_revenue.TABLES:
+            conn.execute(f"DROP TABLE {table.name}")
 
 
 def with_history(path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nova.money import Money
-from platforms.base import Tag
+from platforms.events import Tag
 from platforms.stripe_mapping import effect_of, events_of, moves_own_money
 from platforms.stripe_money import from_stripe, to_stripe
 

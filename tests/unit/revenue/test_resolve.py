@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nova.ledger.claims import Claim
 from nova.revenue.resolve import NOBODY, Attribution, resolve
-from platforms.base import Tag
+from platforms.events import Tag
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 TAG = Tag("tagged", "charge.metadata")

@@ -1,0 +1,89 @@
+"""What a platform's client may ask of whom it works for: a run of a worker, or a person's command."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from nova.money import Money
+from platforms.pace import Paces
+
+
+class Bill(Protocol):
+    def settle(self, actual: Money) -> object: ...
+
+
+class Hands(Protocol):
+    """Made for one run or one command; its calls may come from several threads."""
+
+    def pace(self, lane: str) -> float:
+        """Seconds to wait before a request may go; 0: now, and it is counted. A lane is PLATFORM or PLATFORM/PART."""
+        ...
+
+    def hold(self, lane: str, seconds: float) -> None:
+        """The platform asked that nobody goes that way for so long."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Returns early, with True, when who it works for is to end."""
+        ...
+
+    def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
+        """Sets money aside for a call that the vendor charges. Raises BudgetExceeded."""
+        ...
+
+    def key(self, what: str, content: str) -> str:
+        """An idempotency key for an effect: the same when a run that failed is made again, another for another run,
+        for other content, and for the second time the same is asked for in one run.
+        """
+        ...
+
+    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+        """Has an effect that the vendor knows no key for: what was done before under `key` is only told again.
+
+        `action` is given the key and returns what is to be remembered, as JSON has it. Where an earlier attempt may
+        have been done, `find` asks the vendor for it (None: it was not done); without it, or where it cannot tell and
+        raises InDoubt, the effect is not repeated and InDoubt is raised.
+        """
+        ...
+
+    def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
+        """How a call went, for the platform's health."""
+        ...
+
+
+Find = Callable[[str], Any]
+
+
+class Alone:
+    """For a person's command: waits as long as it takes, pays nothing, and each effect is wanted."""
+
+    def __init__(self, paces: Paces | None = None, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._paces = paces or Paces()
+        self._sleep = sleep
+
+    def pace(self, lane: str) -> float:
+        return self._paces.take(lane)
+
+    def hold(self, lane: str, seconds: float) -> None:
+        self._paces.hold(lane, seconds)
+
+    def wait(self, seconds: float) -> bool:
+        self._sleep(seconds)
+        return False
+
+    def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
+        return nullcontext()
+
+    def key(self, what: str, content: str) -> str:
+        return hashlib.sha256(f"{what}\0{content}\0{secrets.token_hex(16)}".encode()).hexdigest()[:40]
+
+    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+        return action(key)
+
+    def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
+        return

@@ -1,0 +1,134 @@
+"""The way of every request to a platform, whichever SDK makes it: paced, paid for, repeated with care, and timed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nova.errors import NovaError, Unreachable
+from nova.money import Money
+from platforms.base import RateLimited
+from platforms.hands import Alone, Hands
+
+T = TypeVar("T")
+
+
+class Stopped(NovaError):
+    """The call was given up because who asked for it is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what passes is waited out: no single wait above `longest_s`, nor all of them above `total_s`."""
+
+    attempts: int = 6
+    longest_s: float = 30.0
+    total_s: float = 90.0
+    first_s: float = 0.5
+
+
+class Line:
+    """To one platform. `translate` makes a NovaError of what a request raised; None: it is raised as it is.
+
+    A rate limit is waited out as the platform asks, else with doubling waits; what may have been carried out is
+    repeated only where that is harmless. Waits have jitter, so that many workers do not come back together.
+    """
+
+    def __init__(
+        self,
+        platform: str,
+        translate: Callable[[Exception], NovaError | None],
+        hands: Hands | None = None,
+        patience: Patience | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.platform = platform
+        self.hands = hands or Alone()
+        self._translate = translate
+        self._patience = patience or Patience()
+        self._jitter = jitter
+
+    def call(
+        self,
+        what: str,
+        request: Callable[[], T],
+        *,
+        part: str = "",
+        repeatable: bool = True,
+        price: Money | None = None,
+    ) -> T:
+        """`what` names the operation; `part` its lane where the vendor limits it apart. `price` is what it costs.
+
+        `repeatable`: it reads, or bears an idempotency key. Raises NovaErrors, Stopped and BudgetExceeded among them.
+        """
+        lane = f"{self.platform}/{part}" if part else self.platform
+        if price is None:
+            return self._patiently(what, request, lane, repeatable)
+        with self.hands.paying(price, f"{self.platform} {what}") as bill:
+            try:
+                result = self._patiently(what, request, lane, repeatable)
+            except Unreachable as problem:
+                if bill is not None and isinstance(problem, RateLimited):
+                    bill.settle(Money.zero(price.currency))
+                raise  # what nobody knows the end of stays charged
+            except NovaError:
+                if bill is not None:
+                    bill.settle(Money.zero(price.currency))
+                raise
+            if bill is not None:
+                bill.settle(price)
+            return result
+
+    def _patiently(self, what: str, request: Callable[[], T], lane: str, repeatable: bool) -> T:
+        patience, waited_s = self._patience, 0.0
+        for attempt in range(1, patience.attempts + 1):
+            self._take_turn(lane)
+            try:
+                return self._once(what, request)
+            except Unreachable as problem:
+                limited = isinstance(problem, RateLimited)
+                asked = problem.retry_after_s if isinstance(problem, RateLimited) else None
+                wait_s = self._wait_s(attempt, asked)
+                if limited:
+                    self.hands.hold(lane, wait_s)
+                patient = wait_s <= patience.longest_s and waited_s + wait_s <= patience.total_s
+                if attempt == patience.attempts or not patient or not (limited or repeatable):
+                    raise
+                waited_s += wait_s
+                self._sleep(wait_s)
+        raise AssertionError
+
+    def _wait_s(self, attempt: int, asked_s: float | None) -> float:
+        """AWS's full jitter: anything up to a doubling bound; never sooner than asked for."""
+        if asked_s is not None:
+            return asked_s + self._jitter() * min(1.0, asked_s / 4)
+        bound: float = self._patience.first_s * 2 ** (attempt - 1)
+        return bound / 2 + self._jitter() * bound / 2
+
+    def _take_turn(self, lane: str) -> None:
+        while (wait_s := self.hands.pace(lane)) > 0:
+            if wait_s > self._patience.total_s:
+                raise RateLimited(
+                    f"{self.platform} asks to be called less often", retry_after_s=wait_s, hint="try again later"
+                )
+            self._sleep(wait_s)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.hands.wait(seconds):
+            raise Stopped(f"{self.platform} was not waited for: the run is to end")
+
+    def _once(self, what: str, request: Callable[[], T]) -> T:
+        began = time.monotonic()
+        problem: Exception | None = None
+        try:
+            return request()
+        except Exception as error:
+            problem = self._translate(error) or error
+            if problem is error:
+                raise
+            raise problem from None  # an SDK's own texts may quote the key
+        finally:
+            self.hands.seen(self.platform, what, time.monotonic() - began, problem)

@@ -1,0 +1,43 @@
+"""Hands whose time passes at once, and which remember what they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nova.errors import BudgetExceeded
+from nova.money import Money
+from platforms.hands import Alone
+from platforms.pace import Paces
+
+
+class Bill:
+    def __init__(self) -> None:
+        self.settled: list[Money] = []
+
+    def settle(self, actual: Money) -> None:
+        self.settled.append(actual)
+
+
+class QuickHands(Alone):
+    def __init__(self, *, ends: bool = False, poor: bool = False) -> None:
+        self.now = 0.0
+        super().__init__(Paces(monotonic=lambda: self.now))
+        self.slept: list[float] = []
+        self.bill = Bill()
+        self.outcomes: list[str | None] = []
+        self._ends, self._poor = ends, poor
+
+    def wait(self, seconds: float) -> bool:
+        self.slept.append(seconds)
+        self.now += seconds
+        return self._ends
+
+    @contextmanager
+    def paying(self, ceiling: Money, reason: str) -> Iterator[Bill]:  # type: ignore[override]
+        if self._poor:
+            raise BudgetExceeded
+        yield self.bill
+
+    def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
+        self.outcomes.append(None if problem is None else type(problem).__name__)
