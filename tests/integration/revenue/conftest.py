@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from nova.clock import ManualClock
 from nova.config import load_settings
 from nova.demo.storefront import Storefront
 from nova.demo.stripe_account import Account
+from platforms import line
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many attempts as always, with short waits in between."""
+    monkeypatch.setattr(line, "Patience", partial(line.Patience, first_s=0.001))
 
 
 @pytest.fixture

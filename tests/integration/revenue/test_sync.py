@@ -166,7 +166,7 @@ def test_a_sync_that_is_cut_goes_on_behind_its_last_page(
     path = "/v1/balance_transactions"
     for _ in range(cut_after):
         store.fail(Fault("slow", path))
-    store.fail(Fault("error", path, times=3))
+    store.fail(Fault("error", path, times=6))
     with pytest.raises(Unreachable):
         sync(cut)
     cursor = cut.ledger.cursors.get("stripe")
@@ -200,7 +200,7 @@ def _reach(conn: Any, place: str) -> None:
 
 
 def test_a_failure_is_recorded_and_success_forgets_it(nova: Nova, store: Storefront) -> None:
-    store.fail(Fault("error", times=3))
+    store.fail(Fault("error", times=6))
     with pytest.raises(Unreachable):
         sync(nova)
     assert "error" in (nova.ledger.cursors.get("stripe").error or "").lower()
