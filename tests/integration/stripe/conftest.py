@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -15,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openapi_schema_validator import OAS30Validator
 
 from nova.clock import ManualClock
-from nova.demo.storefront import Exchange, Storefront
+from nova.demo.storefront import Storefront
 from nova.demo.stripe_account import Account
 from platforms.stripe_integration import Stripe
 from tests.hands import QuickHands
+from tests.published import Document
 
-_EXTRACT = Path(__file__).parents[2] / "data" / "stripe_openapi_extract.json"
 _LOCALSTRIPE = """
 import sys
 from aiohttp import web
@@ -33,88 +31,9 @@ web.run_app(server.app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 """
 
 
-class Document:
-    """What Stripe publishes: it says of each exchange what is wrong with it."""
-
-    def __init__(self) -> None:
-        self._document = _null_where_nullable(json.loads(_EXTRACT.read_text()))
-        self.problems: list[str] = []
-        self.checked = 0
-
-    def names(self, request: str) -> set[str]:
-        return set(self._document["requests"][self._key(request)]["properties"])
-
-    def requests(self) -> set[str]:
-        return {_without_ids(key) for key in self._document["requests"]}
-
-    def hear(self, exchange: Exchange) -> None:
-        if "invoice_payments" in exchange.request:  # newer than the document
-            return
-        self.checked += 1
-        if exchange.status >= 400:
-            self._check(exchange, {"$ref": "#/components/schemas/error"}, exchange.body, "answer")
-            return
-        key = self._key(exchange.request)
-        asked = self._document["requests"][key]
-        self._check(exchange, asked, _typed(asked, exchange.params), "request")
-        self._check(exchange, self._document["responses"][key], exchange.body, "answer")
-
-    def _check(self, exchange: Exchange, schema: dict[str, Any], body: object, part: str) -> None:
-        whole = {**schema, "components": self._document["components"]}
-        for error in OAS30Validator(whole).iter_errors(body):
-            cause = _nearest(error)
-            self.problems.append(f"{exchange.request} {part}: {cause.json_path}: {cause.message[:300]}")
-
-    def _key(self, request: str) -> str:
-        return next(key for key in self._document["requests"] if _without_ids(key) == request)
-
-
-def _null_where_nullable(schema: Any) -> Any:
-    """OpenAPI 3.0 lets `nullable` act only beside `type`; Stripe means it beside `anyOf` and `enum` too."""
-    if isinstance(schema, list):
-        return [_null_where_nullable(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    said = {key: _null_where_nullable(value) for key, value in schema.items()}
-    if said.get("nullable") is True:
-        if "enum" in said:
-            said["enum"] = [*said["enum"], None]
-        if "anyOf" in said:
-            said["anyOf"] = [*said["anyOf"], {"enum": [None]}]
-    return said
-
-
-def _typed(schema: dict[str, Any], value: Any) -> Any:
-    """Forms carry texts: numbers and booleans are read where the document has them."""
-    if isinstance(value, dict):
-        inner = schema.get("properties", {})
-        return {key: _typed(inner.get(key, {}), item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_typed(schema.get("items", {}), item) for item in value]
-    if schema.get("type") == "integer" and isinstance(value, str):
-        return int(value)
-    return value
-
-
-def _nearest(error: Any) -> Any:
-    """Of what fits none of several shapes: what is wrong with the shape that fits best."""
-    while error.context:
-        branches: dict[int, list[Any]] = {}
-        for inner in error.context:
-            branches.setdefault(inner.schema_path[0], []).append(inner)
-        error = min(branches.values(), key=lambda wrong: (any("object" in e.absolute_path for e in wrong), len(wrong)))[
-            0
-        ]
-    return error
-
-
-def _without_ids(key: str) -> str:
-    return "/".join("{id}" if part.startswith("{") else part for part in key.split("/"))
-
-
 @pytest.fixture(scope="session")
 def published() -> Document:
-    return Document()
+    return Document("stripe", forms=True, unpublished=("invoice_payments",))  # newer than the document
 
 
 @pytest.fixture
@@ -136,8 +55,8 @@ def storefront(published: Document, clock: ManualClock) -> Iterator[Callable[...
     yield open_one
     for store in opened:
         store.__exit__()
-    problems, published.problems = published.problems, []
-    assert not problems, "\n".join(list(dict.fromkeys(problems))[:12])
+    problems = published.take_problems()
+    assert not problems, problems
 
 
 @pytest.fixture
