@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from nova.money import Money
 from platforms.base import Platform
 
 Kind = Literal["revenue", "refund", "fee", "dispute", "adjustment"]
 Figure = Literal["gross", "refunds", "disputes", "fees"]
+SubscriptionKind = Literal["started", "changed", "paused", "resumed", "cancelled", "ended"]
+_PER_YEAR = {"day": 365, "week": 52, "month": 12, "quarter": 4, "year": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,32 @@ class Balance:
     pending: tuple[Money, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionFact:
+    """What became of a subscription at an instant: told again it has the same source, id, instant and kind.
+
+    `monthly` is what it brings a month from then on (`monthly`), 0 while it is paused and after its end; `cancelled`
+    says that it will end, and brings as much until then. `customer` is what the platform calls them, an id or an
+    address: only a hash of it is kept.
+    """
+
+    source: str
+    id: str
+    at: datetime
+    kind: SubscriptionKind
+    customer: str | None
+    product: str | None
+    monthly: Money
+    worker: str | None = None
+
+
+def monthly(price: Money, per: str, every: int = 1) -> Money:
+    """What a `price` for `every` days, weeks, months, quarters or years brings a month: a year's by twelfths."""
+    divisor = 12 * every
+    whole, rest = divmod(price.micros * _PER_YEAR[per], divisor)
+    return Money(whole + (2 * rest >= divisor), price.currency)
+
+
 class EventReader(Protocol):
     """One reading of a platform's events; what it looks up meanwhile it remembers."""
 
@@ -105,3 +133,12 @@ class RevenuePlatform(Platform, Protocol):
     def reader(self) -> EventReader: ...
 
     def balance(self) -> Balance: ...
+
+
+@runtime_checkable
+class SubscriptionPlatform(Protocol):
+    """A platform that knows subscriptions; the sync asks it beside the money."""
+
+    def subscription_facts(self, since: datetime | None) -> Iterator[SubscriptionFact]:
+        """What happened from `since` on (None: ever), in any order. More than that, told again, is harmless."""
+        ...

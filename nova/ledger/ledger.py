@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nova.ledger.reports import Reports
     from nova.ledger.runs import Runs
     from nova.ledger.state import State
+    from nova.ledger.subscriptions import Subscriptions
     from nova.ledger.transfer import Transfer
     from nova.ledger.verify import Verified
 
@@ -175,3 +176,9 @@ class Ledger:
         from nova.ledger.deployments import Deployments
 
         return Deployments(self.store)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        from nova.ledger.subscriptions import Subscriptions
+
+        return Subscriptions(self.store)

@@ -23,9 +23,10 @@ from nova.ledger import claims, cursors
 from nova.ledger.cursors import Cursor
 from nova.revenue import booking
 from nova.revenue.booking import Booked
+from nova.revenue.subscriptions import follow as follow_subscriptions
 from nova.revenue.tally import SourceReport, Tally
 from platforms.base import PlatformFailed
-from platforms.events import EventPage, EventReader, RevenuePlatform, Tag
+from platforms.events import EventPage, EventReader, RevenuePlatform, SubscriptionPlatform, Tag
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -144,6 +145,8 @@ class _Source:
                 self._read(reader, left)
             self._read(reader, self._reach(self._ledger.cursors.get(self._name), since))
             self._follow_claims(reader, before.covered_at)
+            if isinstance(self._client, SubscriptionPlatform):
+                follow_subscriptions(self._ledger, self._client, self._name, self._overlap)
         except NovaError as problem:
             self._ledger.cursors.failed(self._name, problem.message)
             log.warning("sync_failed", extra={"action": "sync_failed", "source": self._name, "error": problem.message})
