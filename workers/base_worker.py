@@ -35,6 +35,11 @@ class BaseWorker:
     secrets: ClassVar[Sequence[str]] = ()
     imputed_cost: ClassVar[str | None] = None
 
+    @classmethod
+    def secrets_of(cls, config: Any) -> Sequence[str]:
+        """The variables it cannot do without under this configuration, where that depends on it."""
+        return cls.secrets
+
     def setup(self, ctx: RunContext) -> None:
         """Called once, before the object's first run and in its thread."""
 

@@ -71,7 +71,7 @@ def declare(
     killed name and for more replicas than the agent allows.
     """
     settings = nova.settings
-    worker, stored = _configured(settings.nova_home, agent, config or {})
+    worker, stored, needed = _configured(settings.nova_home, agent, config or {})
     if resources not in (None, Resources()) and runtime != "process" and agent not in COMMANDS:
         raise UsageProblem(
             "a thread cannot be limited in what it takes", hint="add --runtime process, or leave the limits out"
@@ -96,7 +96,7 @@ def declare(
         resources=resources or Resources(),
         health=HealthRules.parse(health),
         imputed=_imputed(worker, imputed, settings.nova_currency),
-        secrets=valid_variables([*secrets, *worker.secrets], "--secret"),
+        secrets=valid_variables([*secrets, *needed], "--secret"),
         env=valid_variables(env, "--env"),
     )
     ledger = nova.ledger  # opened first: a fleet that was changed must find its record
@@ -108,11 +108,16 @@ def declare(
     return done
 
 
-def _configured(home: Path, agent: str, config: Mapping[str, Any]) -> tuple[type[BaseWorker], dict[str, Any]]:
-    """The agent's class, and the configuration as it is kept: in the types the class declares, without its defaults."""
+def _configured(
+    home: Path, agent: str, config: Mapping[str, Any]
+) -> tuple[type[BaseWorker], dict[str, Any], Sequence[str]]:
+    """The agent's class, the configuration as it is kept (in the types the class declares, without its defaults), and
+    the secrets it needs so.
+    """
     worker, own = load(agent, config, home)
-    stored = typed(worker, own, checked(agent, worker, own))
-    return worker, stored | {key: value for key, value in config.items() if key not in own}
+    valid = checked(agent, worker, own)
+    stored = typed(worker, own, valid)
+    return worker, stored | {key: value for key, value in config.items() if key not in own}, worker.secrets_of(valid)
 
 
 def _imputed(worker: type[BaseWorker], asked: str | None, currency: str) -> ImputedCost | None:
