@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nova.errors import NovaError
 from nova.money import Money
 from platforms.base import BadAnswer, Declined, PlatformFailed, Unreachable, problem_of, shown
+from platforms.deadline import session_within
 from platforms.events import Balance, EventPage, PlatformEvent, Tag
 from platforms.hands import Hands
 from platforms.line import Line, Patience
@@ -50,11 +51,13 @@ class Stripe:
         *,
         hands: Hands | None = None,
         timeout_s: tuple[float, float] = (5.0, 30.0),
+        total_s: float = 60.0,
         patience: Patience | None = None,
     ) -> None:
         self._key = api_key
         self._base = (api_base or "").rstrip("/")
         self._timeout_s = timeout_s
+        self._total_s = total_s
         self.line = Line(SOURCE, self._problem, hands, patience)
 
     def check(self) -> str:
@@ -106,7 +109,7 @@ class Stripe:
     def _http(self) -> Any:
         import stripe
 
-        return stripe.RequestsClient(timeout=self._timeout_s)
+        return stripe.RequestsClient(timeout=self._timeout_s, session=session_within(self._total_s))
 
     @cached_property
     def client(self) -> StripeClient:

@@ -1,0 +1,253 @@
+"""What networks and vendors do to a request, and what every client of a platform promises then.
+
+`Faulty` stands between a client and the emulator of its vendor; `FAULTS` is the table that each client is held to by
+`hold_reading` and `hold_effect`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+import pytest
+
+from nova.errors import NovaError
+from platforms.base import (
+    BadAnswer,
+    Conflicting,
+    Forbidden,
+    InvalidRequest,
+    Missing,
+    PlatformRefused,
+    RateLimited,
+    Unreachable,
+)  # fmt: skip
+from tests.hands import QuickHands
+
+ASKED_S = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`raises` when it stays so; a reading is made again where it is `passing`. `act` is what the server does.
+
+    `carried_out`: the vendor does what it was asked for, and the answer goes wrong.
+    """
+
+    name: str
+    raises: type[NovaError]
+    act: Literal["answer", "hang", "reset", "garbage", "html", "drip"] = "answer"
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    passing: bool = False
+    carried_out: bool = False
+
+
+FAULTS = (
+    Fault("401", PlatformRefused, status=401),
+    Fault("403", Forbidden, status=403),
+    Fault("404", Missing, status=404),
+    Fault("409", Conflicting, status=409),
+    Fault("422", InvalidRequest, status=422),
+    Fault("429 with a time", RateLimited, status=429, headers=(("Retry-After", str(ASKED_S)),), passing=True),
+    Fault("429 without a time", RateLimited, status=429, passing=True),
+    Fault("500", Unreachable, status=500, passing=True),
+    Fault("503", Unreachable, status=503, passing=True),
+    Fault("timeout", Unreachable, "hang", passing=True),
+    Fault("reset in the middle of a body", Unreachable, "reset", passing=True),
+    Fault("not JSON", BadAnswer, "garbage", passing=True),
+    Fault("another type", BadAnswer, "html", passing=True),
+    Fault("drip", Unreachable, "drip", passing=True),
+)
+each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+# Where nobody can tell whether the vendor did it: the request is carried out, and then this comes back.
+LOST = tuple(
+    replace(fault, carried_out=True)
+    for fault in FAULTS
+    if fault.act != "answer" or fault.status >= 500
+)  # fmt: skip
+each_lost_answer = pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.name)
+
+
+class Faulty:
+    """A context manager: requests to `url` reach `upstream`, unless a fault is planned for them.
+
+    `said` makes the body of a refusal as the vendor writes it. A drip sends a byte every `drip_s`.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        said: Callable[[int], Any] = lambda status: {"error": f"refused with {status}"},
+        drip_s: float = 0.02,
+    ) -> None:
+        parts = urlsplit(upstream)
+        self.upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self.said = said
+        self.drip_s = drip_s
+        self.ended = threading.Event()
+        self.requests: list[str] = []
+        self._planned: list[list[Any]] = []
+        self._lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"faulty": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Faulty:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self._server.shutdown()
+        self._thread.join(5)
+        self._server.server_close()
+
+    def plan(self, fault: Fault, times: int = 1, method: str | None = None) -> None:
+        """For the next `times` requests, of that method where one is given."""
+        with self._lock:
+            self._planned.append([fault, times, method])
+
+    def clear(self) -> None:
+        with self._lock:
+            self._planned.clear()
+            self.requests.clear()
+
+    def next_fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            self.requests.append(f"{method} {path}")
+            for planned in self._planned:
+                if planned[1] > 0 and planned[2] in (None, method):
+                    planned[1] -= 1
+                    fault: Fault = planned[0]
+                    return fault
+        return None
+
+
+def hold_reading(fault: Fault, faulty: Faulty, hands: QuickHands, read: Callable[[], Any]) -> None:
+    """What passes is waited out, as long as was asked for; the rest is told by its error at once.
+
+    The client must have the patience for two attempts, no more, and timeouts well below a second.
+    """
+    faulty.plan(fault)
+    if fault.passing:
+        read()
+        assert len(faulty.requests) == 2, faulty.requests
+        asked = dict(fault.headers).get("Retry-After")
+        assert len(hands.slept) == 1 and (asked is None or ASKED_S <= hands.slept[0] <= ASKED_S * 1.5)
+    else:
+        _raises(fault, faulty, read)
+        assert len(faulty.requests) == 1, faulty.requests
+        assert hands.slept == []
+    faulty.clear()
+    hands.now += 3600
+    faulty.plan(fault, times=99)
+    _raises(fault, faulty, read)
+
+
+def hold_effect(fault: Fault, faulty: Faulty, act: Callable[[], Any], done: Callable[[], int]) -> None:
+    """Whatever comes back, and however often it is asked for under one key, the vendor has `done` it at most once."""
+    faulty.plan(fault, method="POST")
+    for _ in range(3):
+        with suppress(NovaError):  # anything else fails the test
+            act()
+    assert done() <= 1, faulty.requests
+
+
+def _raises(fault: Fault, faulty: Faulty, read: Callable[[], Any]) -> None:
+    with pytest.raises(fault.raises) as caught:
+        read()
+    assert caught.value.message and "\n" not in caught.value.message
+    if fault.status == 429 and fault.headers:
+        assert caught.value.retry_after_s == ASKED_S  # type: ignore[attr-defined]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    faulty: ClassVar[Faulty]
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 30
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.faulty.next_fault(self.command, self.path)
+        if fault is None or fault.carried_out:
+            status, headers, content = self._forwarded(body)
+            if fault is None:
+                self._answer(status, headers, content)
+                return
+        self._go_wrong(fault)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 - as http.server calls them
+
+    def _go_wrong(self, fault: Fault) -> None:
+        sent = json.dumps(self.faulty.said(fault.status)).encode()
+        plain = {"Content-Type": "application/json"}
+        self.close_connection = True
+        if fault.act == "answer":
+            self._answer(fault.status, {**plain, **dict(fault.headers)}, sent)
+        elif fault.act == "hang":
+            self.faulty.ended.wait(20)
+        elif fault.act == "garbage":
+            self._answer(200, plain, b'{"id": "x_1", "object": ')
+        elif fault.act == "html":
+            self._answer(200, {"Content-Type": "text/html"}, b"<html><body>Be right back</body></html>")
+        elif fault.act == "reset":
+            self._head(200, {**plain, "Content-Length": "1000"})
+            self.wfile.write(b'{"id": "x_1"')
+            self.wfile.flush()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        else:
+            self._drip(plain)
+
+    def _drip(self, plain: dict[str, str]) -> None:
+        self._head(200, {**plain, "Content-Length": "100000"})
+        while not self.faulty.ended.wait(self.faulty.drip_s):
+            try:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+            except OSError:
+                return
+
+    def _forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        upstream = http.client.HTTPConnection(*self.faulty.upstream, timeout=20)
+        try:
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "accept-encoding")}
+            upstream.request(self.command, self.path, body, kept)
+            answer = upstream.getresponse()
+            content = answer.read()
+            drop = ("content-length", "connection", "transfer-encoding", "date", "server")
+            return answer.status, {k: v for k, v in answer.getheaders() if k.lower() not in drop}, content
+        finally:
+            upstream.close()
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self._head(status, {**headers, "Content-Length": str(len(content))})
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent: `requests` tells."""
