@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol, runtime_checkable
@@ -33,6 +33,9 @@ class PlatformEvent:
     `transaction` is the platform's record it was read from; `object` is the payment behind it, `objects` every id a
     worker may have claimed it by. `corrects` is the id of the event that an adjustment takes back, made at
     `corrects_at`. `presented` and `rate` say what the customer paid where the platform converted it.
+
+    `evidence` is what else says whose it may be, by these names: product, price, coupon, campaign, and link, the slug
+    of a tracked link. `subjects` are all names of who paid, as `nova.people` hashes them: never an address.
     """
 
     source: str
@@ -50,6 +53,8 @@ class PlatformEvent:
     note: str | None = None
     presented: Money | None = None
     rate: Decimal | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict, hash=False)
+    subjects: tuple[str, ...] = ()
 
     @property
     def effect(self) -> Money:

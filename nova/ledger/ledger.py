@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from nova.ledger.budgets import Budgets
     from nova.ledger.claims import Claims
     from nova.ledger.conduct import Conduct
+    from nova.ledger.credits import Credits
     from nova.ledger.cursors import Cursors
     from nova.ledger.decisions import Decisions
     from nova.ledger.deployments import Deployments
     from nova.ledger.entries import Entries
     from nova.ledger.instances import Instances
     from nova.ledger.leases import Leases
+    from nova.ledger.mappings import Mappings
     from nova.ledger.outbox import Outbox
     from nova.ledger.rates import Rates
     from nova.ledger.reports import Reports
     from nova.ledger.runs import Runs
     from nova.ledger.state import State
+    from nova.ledger.subjects import Subjects
     from nova.ledger.subscriptions import Subscriptions
+    from nova.ledger.touches import Touches
     from nova.ledger.transfer import Transfer
     from nova.ledger.verify import Verified
 
@@ -182,3 +186,27 @@ class Ledger:
         from nova.ledger.subscriptions import Subscriptions
 
         return Subscriptions(self.store)
+
+    @cached_property
+    def touches(self) -> Touches:
+        from nova.ledger.touches import Touches
+
+        return Touches(self.store)
+
+    @cached_property
+    def subjects(self) -> Subjects:
+        from nova.ledger.subjects import Subjects
+
+        return Subjects(self.store)
+
+    @cached_property
+    def mappings(self) -> Mappings:
+        from nova.ledger.mappings import Mappings
+
+        return Mappings(self.store)
+
+    @cached_property
+    def credits(self) -> Credits:
+        from nova.ledger.credits import Credits
+
+        return Credits(self.store)

@@ -1,6 +1,6 @@
 """The ledger's tables around revenue: what webhooks brought, who came from where, who subscribes, how platforms answer.
 
-Names of people never stand here: a person is a keyed hash of what the platform calls them (`subject`).
+Names of people never stand here: a person is a hash of what others call them (`subject`, `nova.people`).
 """
 
 from __future__ import annotations
