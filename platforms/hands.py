@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -55,6 +55,14 @@ class Hands(Protocol):
         """How a call went, for the platform's health."""
         ...
 
+    def labels(self) -> Mapping[str, str]:
+        """What says whose an effect is, where the platform keeps such marks: `nova_worker`, `nova_run`."""
+        ...
+
+    def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
+        """Why they are not to be written to, for those of these email addresses that are not."""
+        ...
+
 
 Find = Callable[[str], Any]
 
@@ -62,9 +70,15 @@ Find = Callable[[str], Any]
 class Alone:
     """For a person's command: waits as long as it takes, pays nothing, and each effect is wanted."""
 
-    def __init__(self, paces: Paces | None = None, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        paces: Paces | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        suppressed: Callable[[Sequence[str]], Mapping[str, str]] = lambda addresses: {},
+    ) -> None:
         self._paces = paces or Paces()
         self._sleep = sleep
+        self._suppressed = suppressed
 
     def pace(self, lane: str) -> float:
         return self._paces.take(lane)
@@ -87,3 +101,9 @@ class Alone:
 
     def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
         return
+
+    def labels(self) -> Mapping[str, str]:
+        return {}
+
+    def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
+        return self._suppressed(addresses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova.errors import UsageProblem
 from nova.money import Money
+from nova.people import subject_of_email
 from workers.outbox import Outbox
 from workers.spending import Spending
 from workers.state import DurableState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workers.hosts.shell_run import CommandEnded
 
 Amount = Money | Decimal | str
+_AT_ONCE = 1_000
 
 
 class RunContext:
@@ -143,6 +145,20 @@ class RunContext:
     def claim(self, source: str, object_id: str) -> None:
         """Says that a sale which `source` will report is this worker's. LedgerConflict where it is another's."""
         self._desk.claim(source, object_id)
+
+    def suppressed(self, address: str) -> str | None:
+        """Why nobody is to write to this email address any more, such as `unsubscribe`; None: one may."""
+        subject = subject_of_email(address)
+        return self._desk.suppressed([subject]).get(subject)
+
+    def suppress(self, addresses: str | Iterable[str], reason: str = "manual") -> int:
+        """Lets no worker write to them any more; how many were news. For unsubscribe, bounce, spam, invalid or manual.
+
+        Only hashes of the addresses are kept.
+        """
+        every = [addresses] if isinstance(addresses, str) else list(addresses)
+        some = (every[first : first + _AT_ONCE] for first in range(0, len(every), _AT_ONCE))
+        return sum(self._desk.suppress([subject_of_email(one) for one in part], reason) for part in some)
 
     def _money(self, amount: Amount) -> Money:
         money = Money.of(amount, self._desk.about.currency)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nova.ledger.state import State
     from nova.ledger.subjects import Subjects
     from nova.ledger.subscriptions import Subscriptions
+    from nova.ledger.suppressions import Suppressions
     from nova.ledger.touches import Touches
     from nova.ledger.transfer import Transfer
     from nova.ledger.verify import Verified
@@ -150,6 +151,12 @@ class Ledger:
         from nova.ledger.outbox import Outbox
 
         return Outbox(self.store)
+
+    @cached_property
+    def suppressions(self) -> Suppressions:
+        from nova.ledger.suppressions import Suppressions
+
+        return Suppressions(self.store)
 
     @cached_property
     def claims(self) -> Claims:

@@ -114,3 +114,11 @@ class Desk(Protocol):
     def outbox_release(self, topic: str, key: str) -> None:
         """As if it had not been taken."""
         ...
+
+    def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
+        """Why they are not to be written to, for those of them that are not."""
+        ...
+
+    def suppress(self, subjects: Sequence[str], reason: str) -> int:
+        """How many were not suppressed for this reason before."""
+        ...

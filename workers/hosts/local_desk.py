@@ -168,6 +168,14 @@ class LocalDesk:
         with self._run.passing():
             self._ledger.outbox.release(self.about.worker, self.about.run, topic, key)
 
+    def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
+        with self._run.passing():
+            return self._ledger.suppressions.of(subjects)
+
+    def suppress(self, subjects: Sequence[str], reason: str) -> int:
+        with self._run.passing():
+            return self._ledger.suppressions.add(subjects, reason, f"worker:{self.about.worker}")
+
     def _tell(self, booked: Booked) -> None:
         self._run.booked(booked)
 

@@ -200,6 +200,14 @@ class RemoteDesk:
     def outbox_release(self, topic: str, key: str) -> None:
         self._ask("outbox_release", topic, key)
 
+    def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
+        why: dict[str, str] = self._ask("suppressed", list(subjects))
+        return why
+
+    def suppress(self, subjects: Sequence[str], reason: str) -> int:
+        new: int = self._ask("suppress", list(subjects), _text(reason))
+        return new
+
     def _ask(self, name: str, *arguments: Any) -> Any:
         with self._gate:  # while it is sent, not while it is answered: several threads may ask at once
             if self._closed:

@@ -218,6 +218,8 @@ CALLS: dict[str, Call] = {
     "outbox_done": Call((text, text, anything)),
     "outbox_failed": Call((text, text, text)),
     "outbox_release": Call((text, text)),
+    "suppressed": Call((texts,)),
+    "suppress": Call((texts, text)),
 }
 
 

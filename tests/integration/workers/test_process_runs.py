@@ -67,6 +67,9 @@ def test_a_run_has_everything_that_one_in_a_thread_has(rig: Rig) -> None:
             with effect:
                 assert effect.payload == {"to": "a"}
         assert ctx.outbox.once("mail", "2", None, lambda effect: effect.idempotency_key)
+        assert ctx.suppressed("ann@example.com") is None
+        assert ctx.suppress(["Ann@example.com", "ben@example.com"], "bounce") == 2
+        assert ctx.suppressed("ann@example.com") == "bounce"
         assert (ctx.worker, ctx.instance, ctx.index, ctx.replicas) == ("w", "w#1", 1, 1)
         print("printed")
         ctx.log.warning("logged")
