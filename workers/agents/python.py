@@ -24,13 +24,17 @@ def load_target(target: str, directory: Path | None = None) -> type[BaseWorker]:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise UsageProblem(f"not a Python target: {target!r}", hint="write it as package.module:Class")
-    module = load_file(place, directory) if place.endswith(".py") else _load_module(place, directory)
-    found = getattr(module, name, None)
+    found = getattr(load_module(place, directory), name, None)
     if found is None:
         raise UsageProblem(f"{place} has no class {name}")
     if not isinstance(found, type) or not issubclass(found, BaseWorker):
         raise UsageProblem(f"{target} is not a worker", hint="derive the class from workers.BaseWorker")
     return found
+
+
+def load_module(place: str, directory: Path | None) -> ModuleType:
+    """A module by its name, or a file. Raises UsageProblem."""
+    return load_file(place, directory) if place.endswith(".py") else _load_module(place, directory)
 
 
 def _load_module(name: str, directory: Path | None) -> ModuleType:

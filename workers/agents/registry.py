@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 GROUP = "nova.agents"
 ALIASES = {"scraper": "scraper_agent"}
 PYTHON = "python"
-BUILT_IN = {"shell": "shell.py:Shell", PYTHON: "", "scraper_agent": "scraper.py:ScraperAgent"}
+BUILT_IN = {
+    "shell": "shell.py:Shell",
+    PYTHON: "",
+    "llm_agent": "llm_agent.py:LlmAgent",
+    "scraper_agent": "scraper.py:ScraperAgent",
+}
 COMMANDS = ("shell",)  # agents of nova's own whose runs are commands: process groups, whatever runtime is declared
 _PYTHON_SUMMARY = "Runs a class of your own: target=package.module:Class, and the settings of that class."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class RowKeeper:
             self._write(some, [self._stamped(fresh[mark], at) for mark in some])
         return len(marks)
 
+    def has(self, row: Row) -> bool:
+        """Whether it is written, told by the fields of its key."""
+        mark = self._mark(row)
+        return mark[_BUCKET:] in self._bucket(self.name, mark[:_BUCKET])
+
     def _write(self, marks: list[str], rows: list[Row]) -> None:
         offset = self._file.begin()
         self._state[_PENDING] = {"file": str(self._file.path), "offset": offset, "name": self.name, "rows": marks}
@@ -96,6 +101,29 @@ class RowKeeper:
 
     def _stamped(self, row: Row, at: str) -> Row:
         return {**row, self._stamp: at} if self._stamp else row
+
+
+class StateOf(MutableMapping[str, Any]):
+    """A part of a durable state: the keys that begin with `prefix`."""
+
+    def __init__(self, state: MutableMapping[str, Any], prefix: str) -> None:
+        self._state = state
+        self._prefix = prefix
+
+    def __getitem__(self, key: str) -> Any:
+        return self._state[self._prefix + key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._state[self._prefix + key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._state[self._prefix + key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (key[len(self._prefix) :] for key in self._state if key.startswith(self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def digest(*values: str | None) -> str:

@@ -1,0 +1,62 @@
+"""What a language model is asked about, row by row: a CSV or JSONL file, or a text with a line each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nova.errors import NovaError
+from workers.agents.row_keeper import digest
+
+Row = Mapping[str, str]
+
+
+class InputProblem(NovaError):
+    """The inputs cannot be read."""
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """Raises InputProblem, naming the line where it can."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                yield from _csv(file)
+            elif path.suffix.lower() in (".jsonl", ".ndjson"):
+                yield from _jsonl(path, file)
+            else:
+                yield from ({"line": line.strip()} for line in file if line.strip())
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        raise InputProblem(f"{path} cannot be read: {why}", hint="set inputs to a CSV, JSONL or text file") from None
+
+
+def name_of(row: Row, key: Sequence[str]) -> str:
+    """What tells rows apart: the fields of `key`, else all of them. Raises InputProblem."""
+    missing = [name for name in key if name not in row]
+    if missing:
+        raise InputProblem(f"a row has no {', '.join(missing)}", hint=f"it has {', '.join(row)}")
+    chosen = key or sorted(row)
+    return digest(*(text for name in chosen for text in (name, row[name])))[:24]
+
+
+def _csv(file: Any) -> Iterator[Row]:
+    for row in csv.DictReader(file):
+        yield {
+            name: value or "" for name, value in row.items() if isinstance(name, str) and not isinstance(value, list)
+        }
+
+
+def _jsonl(path: Path, file: Any) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise InputProblem(f"line {number} of {path} is no JSON object")
+        yield {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}

@@ -1,0 +1,84 @@
+"""What a language model may do besides answering: tools that ship, and functions of the operator's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import NovaError, UsageProblem
+
+if TYPE_CHECKING:
+    from platforms.web_scraper import Page, WebScraper
+    from workers.context import RunContext
+
+SHIPPED = ("fetch_page", "remember", "recall")
+_PAGE_CHARS = 20_000
+_VALUE_CHARS = 10_000
+
+
+def tools_of(
+    names: Sequence[str], ctx: RunContext, home: Path, web: Callable[[], WebScraper]
+) -> list[Callable[..., Any]]:
+    """By name, or as `module:function` or `file.py:function` of NOVA_HOME/agents. Raises UsageProblem."""
+    shipped = _shipped(ctx, web)
+    return [shipped[name] if name in shipped else own_tool(name, home) for name in names]
+
+
+def own_tool(target: str, home: Path) -> Callable[..., Any]:
+    from workers.agents.python import load_module
+
+    place, colon, name = target.rpartition(":")
+    if not colon:
+        known = ", ".join(SHIPPED)
+        raise UsageProblem(f"there is no tool {target!r}", hint=f"take {known}, or module:function")
+    found = getattr(load_module(place, home / "agents"), name, None)
+    if not inspect.isfunction(found):
+        raise UsageProblem(f"{place} has no function {name}")
+    if not inspect.getdoc(found):
+        raise UsageProblem(f"{target} has no docstring", hint="it is what tells the model when to use the tool")
+    return found
+
+
+def _shipped(ctx: RunContext, web: Callable[[], WebScraper]) -> dict[str, Callable[..., Any]]:
+    def fetch_page(url: str) -> str:
+        """Fetch a web page and return its readable text.
+
+        Args:
+            url: The address, with http:// or https://.
+        """
+        try:
+            page = web().fetch(url)
+        except NovaError as problem:
+            return f"The page cannot be read: {problem.message}"
+        return "" if page is None else _text_of(page)
+
+    def remember(name: str, value: str) -> str:
+        """Keep a note for later conversations, in place of an earlier one of that name.
+
+        Args:
+            name: What it is about.
+            value: The note.
+        """
+        ctx.state[f"note.{name[:100]}"] = value[:_VALUE_CHARS]
+        return "kept"
+
+    def recall(name: str) -> str:
+        """Read a note that was kept before.
+
+        Args:
+            name: What it is about.
+        """
+        return str(ctx.state.get(f"note.{name[:100]}", "there is no such note"))
+
+    return {"fetch_page": fetch_page, "remember": remember, "recall": recall}
+
+
+def _text_of(page: Page) -> str:
+    from platforms.web_extract import parse
+
+    soup = parse(page.body, page.charset)
+    for unread in soup(["script", "style", "noscript", "template"]):
+        unread.decompose()
+    return soup.get_text(" ", strip=True)[:_PAGE_CHARS]
