@@ -27,6 +27,7 @@ class BaseWorker:
     `scalable = False` keeps it at one replica. `tunables` names the settings the engine may try other values of.
     `secrets` names the variables it cannot do without: they are declared with it, and its process is given them.
     `imputed_cost` is what a run costs besides what it meters, as "0.02/run" or "0.50/hour"; `--imputed` wins over it.
+    `costs` tells operators in words what it meters.
     """
 
     Config: ClassVar[type[BaseModel] | None] = None
@@ -34,6 +35,7 @@ class BaseWorker:
     tunables: ClassVar[Mapping[str, Sequence[Any]]] = {}
     secrets: ClassVar[Sequence[str]] = ()
     imputed_cost: ClassVar[str | None] = None
+    costs: ClassVar[str] = ""
 
     @classmethod
     def secrets_of(cls, config: Any) -> Sequence[str]:

@@ -124,6 +124,9 @@ class LlmAgent(BaseWorker):
 
     Config: ClassVar[type[BaseModel]] = LlmConfig
     secrets: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
+    costs: ClassVar[str] = (
+        "each request's tokens by price_in and price_out, or as published; its most is reserved before"
+    )
     tunables: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "temperature": (0.0, 0.3, 0.7, 1.0),
         "max_tokens": (256, 512, 1024, 2048),

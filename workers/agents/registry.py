@@ -124,6 +124,7 @@ def describe(agent: str, home: Path) -> dict[str, Any]:
             "tunables": {},
             "secrets": [],
             "imputed_cost": None,
+            "costs": "",
             "config": [asdict(target)],
         }
     worker = info.load()
@@ -131,7 +132,7 @@ def describe(agent: str, home: Path) -> dict[str, Any]:
     described = _told(info) if info.summary else {**_told(info), "help": _first_line(worker)}
     fields = [asdict(field) for field in fields_of(worker)]
     told = {"scalable": worker.scalable, "tunables": tunables, "secrets": list(worker.secrets)}
-    return {**described, **told, "imputed_cost": worker.imputed_cost, "config": fields}
+    return {**described, **told, "imputed_cost": worker.imputed_cost, "costs": worker.costs, "config": fields}
 
 
 def _told(info: AgentInfo) -> dict[str, Any]:

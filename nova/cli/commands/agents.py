@@ -62,7 +62,9 @@ def show(
             ("does", found["help"]),
             ("scalable", str(found["scalable"]).lower()),
             *([("secrets", ", ".join(found["secrets"]))] if found["secrets"] else []),
+            *([("costs", found["costs"])] if found["costs"] else []),
             *([("imputed cost", found["imputed_cost"])] if found["imputed_cost"] else []),
+            *(("tunable", f"{name}: {', '.join(map(str, values))}") for name, values in found["tunables"].items()),
         ]
     )
     if found["config"]:
