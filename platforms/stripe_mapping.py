@@ -31,6 +31,7 @@ from platforms.stripe_money import from_stripe
 
 SOURCE = "stripe"
 TAG = "nova_worker"
+RUN = "nova_run"
 FEE = ":fee"
 
 _SALES = {"charge", "payment"}

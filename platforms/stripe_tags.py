@@ -2,61 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from platforms.base import PlatformFailed
 from platforms.events import Tag
 from platforms.stripe_mapping import Json, expanded, id_of, tag_in, tag_of
-
-if TYPE_CHECKING:
-    from stripe import StripeClient
+from platforms.stripe_requests import Params, Requests, at
 
 _MOST_REMEMBERED = 20_000
-
-Call = Callable[[Callable[[], Any]], Any]
 
 
 class Lookup:
     """Retrieves objects as plain mappings, each once. What does not exist is None."""
 
-    def __init__(self, client: StripeClient, call: Call) -> None:
-        self._client = client
-        self._call = call
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._known: dict[str, Json | None] = {}
 
     def charge(self, id: str) -> Json | None:
-        return self._get(id, lambda: self._client.v1.charges.retrieve(id))
+        return self._get(at("charges", id))
 
     def payment_intent(self, id: str) -> Json | None:
-        return self._get(id, lambda: self._client.v1.payment_intents.retrieve(id))
+        return self._get(at("payment_intents", id))
 
     def invoice(self, id: str) -> Json | None:
-        return self._get(id, lambda: self._client.v1.invoices.retrieve(id))
+        return self._get(at("invoices", id))
 
     def subscription(self, id: str) -> Json | None:
-        return self._get(id, lambda: self._client.v1.subscriptions.retrieve(id))
+        return self._get(at("subscriptions", id))
 
     def invoice_paid_by(self, intent: str) -> str | None:
         """The invoice that a payment intent paid, on API versions whose charges do not name it."""
-
-        def find() -> Any:
-            return self._client.v1.invoice_payments.list(
-                {"limit": 1, "payment": {"type": "payment_intent", "payment_intent": intent}}
-            )
-
-        page = self._get(f"invoice_payments:{intent}", find) or {}
+        payment = {"type": "payment_intent", "payment_intent": intent}
+        page = self._get("/v1/invoice_payments", intent, {"limit": 1, "payment": payment}) or {}
         return id_of(page["data"][0].get("invoice")) if page.get("data") else None
 
-    def _get(self, key: str, call: Callable[[], Any]) -> Json | None:
-        if key not in self._known:
+    def _get(self, path: str, key: str = "", params: Params | None = None) -> Json | None:
+        known = f"{path}:{key}"
+        if known not in self._known:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             try:
-                self._known[key] = self._call(call).to_dict()
+                self._known[known] = self._requests.get(path, params, "look up")
             except PlatformFailed:  # it does not exist here, or this server knows no such object
-                self._known[key] = None
-        return self._known[key]
+                self._known[known] = None
+        return self._known[known]
 
 
 def find_tag(charge: Json, lookup: Lookup) -> Tag | None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
+from nova.money import Money
 from workers import BaseWorker, RunContext
 
 
@@ -25,8 +26,8 @@ class Seller(BaseWorker):
         counter = f"runs of {ctx.index}"
         done = ctx.state.get(counter, 0) + 1
         if done % ctx.config.sells_every == 0:
-            payment = ctx.platforms.stripe.take_payment(
-                ctx.config.price, "USD", metadata={"nova_worker": ctx.worker}, idempotency_key=f"{ctx.run_id}:sale"
+            payment = ctx.platforms.stripe.payments.create(
+                Money.of(ctx.config.price, "USD"), worker=ctx.worker, payment_method="pm_card_visa", confirm=True
             )
-            ctx.log.info("sold for %s USD: %s", ctx.config.price, payment)
+            ctx.log.info("sold for %s USD: %s", ctx.config.price, payment.id)
         ctx.state[counter] = done

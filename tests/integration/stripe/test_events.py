@@ -13,7 +13,7 @@ from nova.clock import ManualClock
 from nova.demo.storefront import Fault, Storefront
 from nova.errors import PlatformRefused, Unreachable, UsageProblem
 from nova.money import Money
-from platforms.base import PlatformFailed, RateLimited
+from platforms.base import Declined, RateLimited
 from platforms.events import PlatformEvent
 from platforms.line import Patience
 from platforms.stripe_integration import Stripe
@@ -250,19 +250,19 @@ def test_a_wrong_key_is_refused_and_never_shown(store: Storefront, connect: Call
 
 def test_an_answer_that_got_lost_is_one_payment(store: Storefront, stripe: Stripe) -> None:
     store.fail(Fault("lost", "/v1/payment_intents"))
-    first = stripe.take_payment("9.00", "usd", metadata={"nova_worker": "mailer"}, idempotency_key="run-1")
-    again = stripe.take_payment("9.00", "usd", metadata={"nova_worker": "mailer"}, idempotency_key="run-1")
-    assert first == again
+    first, again = (
+        stripe.payments.create(usd("9.00"), worker="mailer", payment_method="pm_card_visa", confirm=True, key="run-1")
+        for _ in range(2)
+    )
+    assert first == again and first.paid and first.worker == "mailer"
     assert len(store.account.newest_first("charge")) == 1
 
 
 def test_a_payment_must_be_whole_cents(stripe: Stripe) -> None:
     with pytest.raises(UsageProblem):
-        stripe.take_payment("0.001", "usd", metadata={}, idempotency_key="k")
-    with pytest.raises(PlatformFailed, match="declined"):
-        stripe.take_payment(
-            "9.00", "usd", metadata={}, idempotency_key="k2", payment_method="pm_card_visa_chargeDeclined"
-        )
+        stripe.payments.create(usd("0.001"))
+    with pytest.raises(Declined, match="declined"):
+        stripe.payments.create(usd("9.00"), payment_method="pm_card_visa_chargeDeclined", confirm=True)
 
 
 def test_events_carry_the_time_of_the_transaction(store: Storefront, stripe: Stripe) -> None:

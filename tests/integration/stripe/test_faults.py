@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nova.demo.storefront import Storefront
+from nova.money import Money
 from platforms.line import Patience
 from platforms.stripe_integration import Stripe
 from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading
@@ -27,7 +28,7 @@ def faulty(store: Storefront) -> Iterator[Faulty]:
 @pytest.fixture
 def hurried(store: Storefront, faulty: Faulty, hands: QuickHands) -> Iterator[Stripe]:
     client = Stripe(
-        store.key, faulty.url, hands=hands, timeout_s=(1.0, 0.15), total_s=0.3, patience=Patience(attempts=2)
+        store.key, faulty.url, hands=hands, timeout_s=(2.0, 0.5), total_s=0.7, patience=Patience(attempts=2)
     )
     yield client
     client.close()
@@ -45,7 +46,9 @@ def test_a_payment_whose_answer_was_lost_is_made_once(
     hold_effect(
         fault,
         faulty,
-        lambda: hurried.take_payment("9.00", "usd", metadata={}, idempotency_key="one"),
+        lambda: hurried.payments.create(
+            Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True, key="one"
+        ),
         lambda: len(store.account.newest_first("charge")),
     )
     assert len(store.account.newest_first("charge")) == 1

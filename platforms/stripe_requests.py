@@ -1,0 +1,103 @@
+"""Requests of Stripe's API as plain JSON, by the SDK's own way to make them: keys, versions and errors are its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from nova.errors import UsageProblem
+from nova.money import Money
+from platforms.base import BadAnswer
+from platforms.hands import Hands
+from platforms.line import Line
+from platforms.stripe_mapping import RUN, TAG, Json
+
+T = TypeVar("T")
+Params = dict[str, Any]
+_PAGE = 100
+
+
+class Requests:
+    """`send` makes one request: method, path, parameters (with `idempotency_key` among them)."""
+
+    def __init__(self, line: Line, send: Callable[..., Any]) -> None:
+        self._line = line
+        self._send = send
+
+    @property
+    def hands(self) -> Hands:
+        return self._line.hands
+
+    def get(self, path: str, params: Params | None = None, what: str = "read") -> Any:
+        return self._line.call(what, lambda: self._plain("get", path, params or {}))
+
+    def post(self, what: str, path: str, params: Params, key: str | None = None) -> Any:
+        """Under the `key`, else under one that a repeated run finds again: it is never carried out twice."""
+        given = {name: value for name, value in params.items() if value is not None and value != {}}
+        content = f"{path} {json.dumps(given, sort_keys=True)}"
+        under = key or self.hands.key(f"stripe {what}", content)
+        return self._line.call(what, lambda: self._plain("post", path, {**given, "idempotency_key": under}))
+
+    def delete(self, what: str, path: str) -> Any:
+        return self._line.call(what, lambda: self._plain("delete", path, {}))
+
+    def rows(self, path: str, params: Params, most: int | None = None) -> Iterator[Json]:
+        """Newest first, page by page as they are wanted."""
+        return islice(self._rows(path, params, _PAGE if most is None else min(most, _PAGE)), most)
+
+    def found(self, path: str, query: str, most: int | None = None) -> Iterator[Json]:
+        """By Stripe's own search, which knows what is new after a minute."""
+        return islice(self._found(path, query), most)
+
+    def _rows(self, path: str, params: Params, limit: int) -> Iterator[Json]:
+        after: str | None = None
+        while True:
+            page = self.get(path, {**_given(params), "limit": limit, **_given({"starting_after": after})}, "list")
+            yield from page["data"]
+            if not page["has_more"] or not page["data"] or page["data"][-1]["id"] == after:
+                return
+            after = page["data"][-1]["id"]
+
+    def _found(self, path: str, query: str) -> Iterator[Json]:
+        params: Params = {"query": query, "limit": _PAGE}
+        while True:
+            page = self.get(f"{path}/search", params, "search")
+            yield from page["data"]
+            if not page["has_more"] or not page.get("next_page"):
+                return
+            params = {**params, "page": page["next_page"]}
+
+    def _plain(self, method: str, path: str, params: Params) -> Any:
+        data = self._send(method, path, **params).data
+        if not isinstance(data, dict):
+            raise BadAnswer("stripe answered with something that is no answer", hint="try again later")
+        return data
+
+
+def at(collection: str, id: str, action: str = "") -> str:
+    """The path of one object. Raises UsageProblem for what is no id."""
+    if not id.strip() or len(id) > 255:
+        raise UsageProblem("an id of stripe is missing", hint="such as pi_…, sub_… or price_…")
+    return f"/v1/{collection}/{quote(id, safe='')}" + (f"/{action}" if action else "")
+
+
+def tags(hands: Hands, worker: str | None, metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """The `metadata` with the worker whose it is, and its run where there is one."""
+    said = dict(metadata or {})
+    if worker is not None:
+        run = getattr(hands, "run", None)
+        said |= {TAG: worker, **({RUN: run} if isinstance(run, str) else {})}
+    return said
+
+
+def in_currency_of(asked: Money, held: Money, what: str) -> None:
+    """Stripe takes such amounts without a currency."""
+    if asked.currency != held.currency:
+        raise UsageProblem(f"{what} is in {held.currency}, not in {asked.currency}")
+
+
+def _given(params: Params) -> Params:
+    return {name: value for name, value in params.items() if value is not None}
