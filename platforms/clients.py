@@ -9,6 +9,7 @@ from nova.errors import PlatformNotConfigured
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
 
@@ -25,6 +26,12 @@ class Platforms:
         from platforms.registry import stripe_of
 
         return stripe_of(self._settings, self._hands)
+
+    @cached_property
+    def gumroad(self) -> Gumroad:
+        from platforms.registry import gumroad_of
+
+        return gumroad_of(self._settings, self._hands)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

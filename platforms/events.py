@@ -36,6 +36,9 @@ class PlatformEvent:
 
     `evidence` is what else says whose it may be, by these names: product, price, coupon, campaign, and link, the slug
     of a tracked link. `subjects` are all names of who paid, as `nova.people` hashes them: never an address.
+
+    Some platforms keep no history but one figure that changes: then `total_of` names the figure, `amount` is all of it
+    so far (perhaps nothing), `id` is of this state of it, and what the ledger lacks of it, or has too much, is booked.
     """
 
     source: str
@@ -55,6 +58,7 @@ class PlatformEvent:
     rate: Decimal | None = None
     evidence: Mapping[str, str] = field(default_factory=dict, hash=False)
     subjects: tuple[str, ...] = ()
+    total_of: str | None = None
 
     @property
     def effect(self) -> Money:

@@ -13,6 +13,7 @@ from platforms.line import Line, Patience
 if TYPE_CHECKING:
     from nova.config import Settings
     from platforms.events import RevenuePlatform
+    from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
 
@@ -51,6 +52,7 @@ PLATFORMS = {
             "GUMROAD_API_BASE",
             "https://api.gumroad.com",
             "/v2/user",
+            revenue=True,
         ),
         Known("sendgrid", "email", "SENDGRID_API_KEY", "SENDGRID_API_BASE", "https://api.sendgrid.com", "/v3/scopes"),
         Known(
@@ -92,6 +94,12 @@ def check(settings: Settings, name: str) -> str:
     key = _required_key(settings, known)
     if name == "stripe":
         return stripe_of(settings).check()
+    if name == "gumroad":
+        gumroad = gumroad_of(settings)
+        try:
+            return gumroad.check()
+        finally:
+            gumroad.close()
     return _probe(known, _base(settings, known), key)
 
 
@@ -103,7 +111,15 @@ def stripe_of(settings: Settings, hands: Hands | None = None) -> Stripe:
     return Stripe(_required_key(settings, known), _base(settings, known), hands=hands)
 
 
-_REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of}
+def gumroad_of(settings: Settings, hands: Hands | None = None) -> Gumroad:
+    """Raises PlatformNotConfigured when it has no token."""
+    from platforms.gumroad_integration import Gumroad
+
+    known = PLATFORMS["gumroad"]
+    return Gumroad(_required_key(settings, known), _base(settings, known), hands=hands)
+
+
+_REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of, "gumroad": gumroad_of}
 
 
 def revenue_platform(settings: Settings, name: str) -> RevenuePlatform:

@@ -28,11 +28,15 @@ class Document:
     """NAME_openapi_extract.json in tests/data: `requests` and `responses` by `METHOD /path/{id}`, and `components`.
 
     `forms`: parameters come as texts and are read as the document has them. `unpublished` are parts of requests that
-    the document does not know yet. A vendor that refuses in another form names it as the schema `error`.
+    the document does not know yet. A vendor that refuses in another form names it as the schema `error`. `file` is
+    another file than that.
     """
 
-    def __init__(self, name: str, *, forms: bool = False, unpublished: tuple[str, ...] = ()) -> None:
-        self._document = _null_where_nullable(json.loads((DATA / f"{name}_openapi_extract.json").read_text()))
+    def __init__(
+        self, name: str, *, forms: bool = False, unpublished: tuple[str, ...] = (), file: str | None = None
+    ) -> None:
+        extract = DATA / (file or f"{name}_openapi_extract.json")
+        self._document = _null_where_nullable(json.loads(extract.read_text()))
         self._forms = forms
         self._unpublished = unpublished
         self._keys = {_without_ids(key): key for key in self._document["requests"]}

@@ -22,7 +22,7 @@ from workers.parts import Parts
 from workers.status import instances_of_living
 
 SYNC_INTERVAL = timedelta(minutes=15)
-_SYNCED = ("stripe",)  # by the manager, without being asked
+_SYNCED = ("stripe", "gumroad")  # by the manager, without being asked
 _RECENT = timedelta(hours=1)
 _ACTS = 200  # of a manager, which open and probe in turn
 _MOMENT = timedelta(seconds=10)

@@ -17,6 +17,7 @@ from nova.ledger import claims
 from nova.ledger.claims import Claim
 from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries, word_on
 from nova.ledger.schema import entries
+from nova.revenue import restated
 from nova.revenue.resolve import CLAIM, MANUAL, Attribution, resolve
 from platforms.events import PlatformEvent, Tag
 
@@ -54,20 +55,24 @@ def book(
     floor: datetime | None = None,
 ) -> Booked:
     """In the caller's transaction. `tags` are by event; older than `floor` nothing will come."""
-    known = find_entries(conn, store, [(source, event.id) for event in events])
-    fresh = [event for event in events if (source, event.id) not in known]
-    conflicts = [wrong for event in events if (wrong := _contradiction(event, known.get((source, event.id))))]
+    facts, totals = restated.parted(events)
+    known = find_entries(conn, store, [(source, event.id) for event in facts])
+    fresh = [event for event in facts if (source, event.id) not in known]
+    conflicts = [wrong for event in facts if (wrong := _contradiction(event, known.get((source, event.id))))]
     settled = _settled(conn, store, fresh, floor)
     recorded: list[Entry] = []
     moved = 0
     for payment in _payments(conn, store, source, events).values():
+        parts = {one.id: restated.missing(one, payment.stored) for one in payment.events if one.id in totals}
+        settled |= {id: part for id, part in parts.items() if part is not None}
         whose = _whose(conn, source, payment, tags)
         recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
         moved += _moved(conn, store, payment.stored, whose)
     result = record_entries(conn, store, recorded)
     conflicts += [conflict.message for conflict in result.conflicts]
     found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
-    return Booked({id: stored for (_, id), stored in found.items()}, moved, tuple(conflicts))
+    new = {told: found[source, event.id] for told, event in settled.items() if (source, event.id) in found}
+    return Booked(new, moved, tuple(conflicts))
 
 
 def known_ids(conn: Connection, store: Store, source: str, events: Iterable[PlatformEvent]) -> set[str]:
@@ -90,7 +95,7 @@ def late_claims(conn: Connection, store: Store, source: str, said: Iterable[Clai
     for one in said:
         by_object[one.object].append(one)
     moved = 0
-    for object, stored in _of_objects(conn, store, source, by_object).items():
+    for object, stored in of_objects(conn, store, source, by_object).items():
         whose = resolve(by_object[object], None, None)
         if whose.model == CLAIM and any(word_on(conn, one)[1] in (CLAIM, MANUAL) for one in stored):
             continue
@@ -102,7 +107,7 @@ def _payments(conn: Connection, store: Store, source: str, events: Sequence[Plat
     payments: dict[str, _Payment] = defaultdict(_Payment)
     for event in events:
         payments[event.object or f"/{event.id}"].events.append(event)
-    for object, stored in _of_objects(conn, store, source, payments).items():
+    for object, stored in of_objects(conn, store, source, payments).items():
         payments[object].stored = stored
     return payments
 
@@ -179,7 +184,7 @@ def _contradiction(event: PlatformEvent, stored: StoredEntry | None) -> str | No
     return f"{stored.ref} is in the ledger as {there}, not {event.effect} {event.effect.currency}"
 
 
-def _of_objects(conn: Connection, store: Store, source: str, objects: Iterable[str]) -> dict[str, list[StoredEntry]]:
+def of_objects(conn: Connection, store: Store, source: str, objects: Iterable[str]) -> dict[str, list[StoredEntry]]:
     """The entries of these payments."""
     wanted = [object for object in objects if not object.startswith("/")]
     keys: list[tuple[str, str]] = []

@@ -13,6 +13,7 @@ from nova.errors import UsageProblem
 from nova.ledger.entries import find_entries
 from nova.ledger.facts import REVENUE_SIGNS
 from nova.money import Money
+from nova.revenue import booking, restated
 from platforms.events import PlatformEvent, RevenuePlatform
 
 if TYPE_CHECKING:
@@ -88,24 +89,33 @@ def _compare(ledger: Ledger, client: RevenuePlatform, since: datetime | None, un
     found, told = _Compared(), set[str]()
     for page in client.reader().pages(since):
         events = [event for event in page.events if until is None or event.at < until]
-        told |= {event.id for event in events}
-        _hold_against(ledger, events, found)
+        told |= _hold_against(ledger, events, found)
         for money in page.moved:
             found.moved[money.currency] += money.micros
     _add_ledger(ledger, client.name, since, until, told, found)
     return found
 
 
-def _hold_against(ledger: Ledger, events: Sequence[PlatformEvent], found: _Compared) -> None:
+def _hold_against(ledger: Ledger, events: Sequence[PlatformEvent], found: _Compared) -> set[str]:
+    """Returns the ids of the entries that these may be in the ledger as."""
+    facts, totals = restated.parted(events)
+    store, source = ledger.store, next((event.source for event in events), "")
     with ledger.read() as conn:
-        known = find_entries(conn, ledger.store, [(event.source, event.id) for event in events])
+        known = find_entries(conn, store, [(event.source, event.id) for event in facts])
+        payments = booking.of_objects(conn, store, source, {one.object for one in totals.values() if one.object})
+    held = {id: restated.held_of(one, payments.get(one.object or "", ())) for id, one in totals.items()}
     for event in events:
         found.platform[event.amount.currency] += event.effect.micros
-        stored = known.get((event.source, event.id))
-        if stored is None:
+        if event.id in held:
+            there = held[event.id].effect(event.amount.currency) if held[event.id].parts else None
+        else:
+            stored = known.get((event.source, event.id))
+            there = None if stored is None else stored.effect
+        if there is None and event.effect:
             found.differ(event.id, "missing here", None, event.effect)
-        elif stored.effect != event.effect:
-            found.differ(event.id, "amount differs", stored.effect, event.effect)
+        elif there is not None and there != event.effect:
+            found.differ(event.id, "amount differs", there, event.effect)
+    return {event.id for event in facts} | {part.entry.id for one in held.values() for part in one.parts}
 
 
 def _add_ledger(

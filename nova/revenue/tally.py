@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from nova.clock import iso
+from nova.ledger.entries import StoredEntry
 from nova.money import Money
 from nova.revenue.booking import Booked
-from platforms.events import EventPage, PlatformEvent
+from platforms.events import EventPage, Figure
 
 _FIGURES = ("gross", "fees", "refunds", "disputes")
 
@@ -78,7 +79,7 @@ class Tally:
             if stored.booked is None:
                 self.unconverted += 1
             else:
-                self.figures[event.figure] += _signed(event, stored.booked)
+                self.figures[event.figure] += _signed(event.figure, stored)
         self.new += len(fresh)
         self.attributed += sum(fresh.values())
 
@@ -99,7 +100,8 @@ class Tally:
         )
 
 
-def _signed(event: PlatformEvent, booked: Money) -> int:
+def _signed(figure: Figure, stored: StoredEntry) -> int:
     """How it moves its figure: fees, refunds and disputes grow as the balance shrinks."""
-    grows = (event.effect.micros > 0) == (event.figure == "gross")
-    return abs(booked.micros) if grows else -abs(booked.micros)
+    booked = stored.booked
+    grows = (stored.effect.micros > 0) == (figure == "gross")
+    return 0 if booked is None else abs(booked.micros) if grows else -abs(booked.micros)

@@ -14,7 +14,6 @@ from platforms.base import PlatformFailed, RateLimited, shown
 from platforms.registry import check, configured_revenue, known_platforms, revenue_platform
 
 NAMES = {
-    "gumroad": "GUMROAD_ACCESS_TOKEN",
     "sendgrid": "SENDGRID_API_KEY",
     "twitter": "TWITTER_BEARER_TOKEN",
     "github": "GITHUB_TOKEN",

@@ -1,0 +1,127 @@
+"""Requests to Gumroad over httpx: what is answered as JSON, or a NovaError that says what was wrong.
+
+Gumroad answers many problems with HTTP 200 and `success: false`. The token goes in a header and stays out of all texts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import NovaError
+from platforms.base import BadAnswer, Declined, Forbidden, InvalidRequest, Missing, Unreachable, problem_of, shown
+
+if TYPE_CHECKING:
+    import httpx
+
+SOURCE = "gumroad"
+KEY = "GUMROAD_ACCESS_TOKEN"
+_MOST_BYTES = 32_000_000
+_SAID_CHARS = 300
+_MISSING = re.compile(r"not found|does not exist", re.IGNORECASE)
+_WRONG = re.compile(r"^(invalid|valid |unable to subscribe|you are missing)|must be|is required|is not a supported")
+
+Params = Mapping[str, str]
+
+
+class Wire:
+    """One account's connection, for several threads. `total_s` bounds the whole of an answer."""
+
+    def __init__(self, token: str, base: str, timeout_s: tuple[float, float], total_s: float) -> None:
+        self._token = token
+        self._base = base.rstrip("/")
+        self._timeout_s = timeout_s
+        self._total_s = total_s
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def ask(self, method: str, path: str, params: Params, scope: str) -> dict[str, Any]:
+        """`scope` is the right that the token needs for it."""
+        sent: dict[str, Any] = {"params" if method == "GET" else "data": dict(params)} if params else {}
+        until = time.monotonic() + self._total_s
+        with self._open().stream(method, f"{self._base}{path}", **sent) as answer:
+            content = bytearray()
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > _MOST_BYTES:
+                    raise BadAnswer("gumroad answered with more than can be read")
+                if time.monotonic() > until:
+                    raise Unreachable("gumroad took too long to answer", hint="try again later")
+            return self._read(answer, bytes(content), scope)
+
+    def translate(self, error: Exception) -> NovaError | None:
+        import httpx
+
+        if not isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+            return None
+        return Unreachable(
+            f"gumroad cannot be reached at {shown(self._base)}: {type(error).__name__}",
+            hint="check the network, and GUMROAD_API_BASE where it is set",
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _open(self) -> httpx.Client:
+        import httpx
+
+        with self._lock:
+            if self._client is None:
+                connect_s, read_s = self._timeout_s
+                self._client = httpx.Client(
+                    headers={
+                        "Authorization": f"Bearer {self._token}",
+                        "Accept": "application/json",
+                        "User-Agent": "nova",
+                    },
+                    timeout=httpx.Timeout(read_s, connect=connect_s),
+                    follow_redirects=False,  # the token is for this host alone
+                )
+            return self._client
+
+    def _read(self, answer: httpx.Response, content: bytes, scope: str) -> dict[str, Any]:
+        said = _object(content)
+        if answer.status_code >= 400:
+            raise self._refusal(answer, said or {}, scope)
+        if said is None or not isinstance(said.get("success"), bool) or answer.status_code >= 300:
+            raise BadAnswer("gumroad answered with something that is no answer", hint="try again later")
+        if not said["success"]:
+            raise _said_no(self._words(said))
+        return said
+
+    def _refusal(self, answer: httpx.Response, said: Mapping[str, Any], scope: str) -> NovaError:
+        words = self._words(said)
+        if answer.status_code == 402:
+            return Declined(f"gumroad declined: {words or 'without a reason'}")
+        problem = problem_of(SOURCE, answer.status_code, words, key=KEY, retry_after=answer.headers.get("retry-after"))
+        if isinstance(problem, Forbidden):
+            return Forbidden(problem.message, hint=f"give the token of {KEY} the scope {scope}")
+        return problem
+
+    def _words(self, said: Mapping[str, Any]) -> str:
+        words = said.get("message") or said.get("error") or ""
+        text = " ".join(str(words).split())[:_SAID_CHARS]
+        return text.replace(self._token, "…") if self._token else text
+
+
+def _said_no(words: str) -> NovaError:
+    if _MISSING.search(words):
+        return Missing(f"gumroad does not know it: {words}")
+    if _WRONG.search(words.lower()):
+        return InvalidRequest(f"gumroad did not accept the request: {words}")
+    return Declined(f"gumroad declined: {words or 'without a reason'}")
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
