@@ -55,6 +55,11 @@ _RATES = {
     "set": Command("rates:set_rates", "Say what a currency is worth in the reporting currency."),
     "list": Command("rates:list_rates", "Show the rates in use and what still lacks one."),
 }
+_TARGETS = {
+    "set": Command("targets:set_target", "Say how much revenue a period is to bring."),
+    "list": Command("targets:list_targets", "Show each target, how far it has come and how likely it is met."),
+    "remove": Command("targets:remove", "Take a target back."),
+}
 _REVENUE: dict[str, Command | Group] = {
     "sync": Command("revenue:sync", "Fetch from the platforms what was sold, refunded and charged."),
     "record": Command("revenue:record", "Book one sale by hand."),
@@ -62,6 +67,15 @@ _REVENUE: dict[str, Command | Group] = {
     "report": Command("reports:report", "Show revenue, cost, profit and ROI by worker, source or day."),
     "top": Command("reports:top", "Show the deployments with the most profit."),
     "timeline": Command("reports:timeline", "Show revenue and cost day by day."),
+    "cashflow": Command(
+        "cash:cashflow", "Show what came in and went out day by day, with opening and closing balance."
+    ),
+    "runway": Command("cash:runway", "Say how long the money lasts at the present pace."),
+    "mrr": Command("recurring:mrr", "Show monthly recurring revenue, its movements, churn and lifetime value."),
+    "refunds": Command("cash:refunds", "Show how much of what was sold was given back."),
+    "cohorts": Command("recurring:cohorts", "Show customers by the month they came in, and how many stay."),
+    "forecast": Command("cash:forecast", "Estimate what the days to come bring, with bounds."),
+    "target": Group("What is to be earned, and how far it has come.", _TARGETS),
     "export": Command("revenue:export", "Print the report's figures as JSON or CSV."),
     "reconcile": Command("revenue:reconcile", "Compare the ledger with what the platforms say."),
     "reinvest": Command("reports:reinvest", "Say how much of the profit to put back, and where."),

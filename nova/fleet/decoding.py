@@ -21,6 +21,7 @@ from nova.fleet.documents import (
     valid_tiers,
 )
 from nova.fleet.file import Tables, Token
+from nova.fleet.goals import target_of
 from nova.fleet.shared import shared_of
 from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, schedule_of
 from nova.money import Money
@@ -106,9 +107,11 @@ def snapshot_of(
             version=token,
             shared=tuple(shared_of(one, currency) for _, one in sorted(tables.get("shared_costs", {}).items())),
             tiers=valid_tiers(map(int, settings.get("tiers", {}).get("percents", USUAL_TIERS))),
+            targets=tuple(target_of(one, currency) for _, one in sorted(tables.get("targets", {}).items())),
+            opening=Money.parse(settings["opening"]["amount"], currency) if "opening" in settings else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageProblem) as problem:
-        raise _nonsense("budgets, settings or shared costs", problem) from problem
+        raise _nonsense("budgets, settings, shared costs or targets", problem) from problem
 
 
 def _scoped(document: Mapping[str, Any], currency: str) -> tuple[str, Money]:

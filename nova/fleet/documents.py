@@ -26,6 +26,7 @@ from nova.fleet.terms import (
 from nova.money import Money
 
 if TYPE_CHECKING:
+    from nova.fleet.goals import Target
     from nova.fleet.shared import SharedCost
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
@@ -253,7 +254,8 @@ def _plain(value: Any) -> Any:
 class FleetSnapshot:
     """All that is declared, at one moment. `policy` holds what the operator has set; `autonomous` None: never set.
 
-    `tiers` are the percentages of every budget at which people are warned. `shared` are bills, by name.
+    `tiers` are the percentages of every budget at which people are warned. `shared` are bills, by name. `opening` is
+    the money that was there before the first entry.
     """
 
     deployments: Mapping[str, Deployment]
@@ -265,6 +267,8 @@ class FleetSnapshot:
     version: tuple[int, int, int] | None = None
     tiers: tuple[int, ...] = USUAL_TIERS
     shared: tuple[SharedCost, ...] = ()
+    targets: tuple[Target, ...] = ()
+    opening: Money | None = None
 
     def daily_limit(self, default: Money) -> Money:
         """The fleet's limit a day: the policy's `max_daily_budget`, else `default`."""

@@ -1,4 +1,6 @@
-"""What is declared of the fleet as a whole, kept in TinyDB: policy, switch, warnings, and bills that are shared."""
+"""What is declared of the fleet as a whole, kept in TinyDB: policy, switch, warnings, shared bills and
+targets.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import Clock
-from nova.errors import NotFound
+from nova.errors import NotFound, UsageProblem
 from nova.fleet.decoding import snapshot_of
 from nova.fleet.documents import Deployment, FleetSnapshot, valid_tiers
 from nova.fleet.file import FleetFile, Token
+from nova.fleet.goals import Target
 from nova.fleet.shared import SharedCost
+from nova.money import Money
 
 if TYPE_CHECKING:
     from nova.fleet.storage import FleetDB
@@ -62,6 +66,28 @@ class Rules:
             if table.find(name) is None:
                 raise NotFound(f"no shared cost is called {name!r}", hint="nova costs shared lists them")
             table.drop([name])
+
+    def aim(self, target: Target) -> bool:
+        """In the place of the one its scope had for the period. Whether that changed anything. Raises UsageProblem."""
+        target.checked(self.currency)
+        with self._changing() as db:
+            return db.documents("targets").put(target.key, target.to_document())
+
+    def unaim(self, key: str) -> None:
+        """Raises NotFound."""
+        with self._changing() as db:
+            table = db.documents("targets")
+            if table.find(key) is None:
+                scope, _, per = key.rpartition("/")
+                raise NotFound(f"{scope} has no target a {per}", hint="nova revenue target list shows them")
+            table.drop([key])
+
+    def open_with(self, amount: Money) -> bool:
+        """Declares the money that was there before the first entry. Whether that changed anything."""
+        if amount.currency != self.currency:
+            raise UsageProblem(f"the balance is in {self.currency}, the reporting currency, not in {amount.currency}")
+        with self._changing() as db:
+            return db.documents("settings").put("opening", {"amount": f"{amount} {amount.currency}"})
 
     def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
         """Adds to what was set; the version rises where something changed.

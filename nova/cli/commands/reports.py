@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nova.cli import render
+from nova.cli import charts, render
+from nova.cli.charts import ChartFile, Plot
 from nova.cli.output import Column, emit, line, table
 from nova.cli.params import AsJson, Now, ReportBy, Since, Until, instant
 from nova.cli.session import session
-from nova.cli.terminal import colourful, note
+from nova.cli.terminal import note
 
 if TYPE_CHECKING:
     from nova.money import Money
 
 _FIGURES = tuple(Column(head, right=True) for head in ("revenue", "cost", "profit", "ROI", "entries"))
-_EMPTY = "nothing is booked yet: `nova revenue import --help`, `nova revenue record --help`, `nova platforms list`"
+EMPTY = "nothing is booked yet: `nova revenue import --help`, `nova revenue record --help`, `nova platforms list`"
 
 
 def report(
@@ -48,7 +48,7 @@ def report_document(by: str, since: str | None, until: str | None, now: str | No
 def show_report(document: dict[str, Any], by: str) -> None:
     currency, rest = document["currency"], document["unattributed"]
     if not document["total"]["entries"]:
-        note(_EMPTY)
+        note(EMPTY)
         return
     rows = [[row["key"], *_figures(row, currency)] for row in document["rows"]]
     if rest["entries"] and by not in ("source", "day"):
@@ -94,12 +94,13 @@ def top(
     elif best:
         table((Column("worker"), *_FIGURES), [[row["key"], *_figures(row, document["currency"])] for row in best])
     else:
-        note(_EMPTY)
+        note(EMPTY)
 
 
 def timeline(
     days: Annotated[int, typer.Option("--days", min=1, max=3660, help="So many days, today included.")] = 30,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw it.")] = False,
+    plot: Plot = False,
+    chart: ChartFile = None,
     json: AsJson = False,
 ) -> None:
     """Show revenue and cost day by day.
@@ -109,46 +110,21 @@ def timeline(
     """
     from nova.revenue.reports import timeline as make
 
+    charts.checked(chart)
     with session() as nova:
         document = make(nova, days=days)
     if json:
         emit(document)
-    elif plot:
-        _plot(document)
-    else:
+    elif not charts.draw(_chart(document), plot=plot, file=chart):
         currency = document["currency"]
         table((Column("day"), *_FIGURES), [[row["key"], *_figures(row, currency)] for row in document["rows"]])
 
 
-def _plot(document: dict[str, Any]) -> None:
-    """Two lines, told apart by colour, or by their marks where there is none."""
-    import plotext
-
-    colours = colourful()
-    rows, figure = document["rows"], plotext.figure
-    places = list(range(len(rows)))
-    figure.clear()
-    figure.theme("simple" if colours else "colorless")
-    for name, mark in (("revenue", "*"), ("cost", ".")):
-        amounts = [float(row[name]) for row in rows]
-        drawn = figure.signal(places, amounts, marker="braille" if colours else mark)
-        drawn.lines()
-        drawn.label(name)
-        figure.draw(drawn)
-    step = max(1, len(rows) // 6)
-    figure.ruler("x").ticks(places[::step], [row["key"] for row in rows][::step])
-    figure.title(f"{document['currency']} a day")
-    figure.plot_size(*_size())
-    picture = str(figure.build())
-    drawn_lines = (picture if colours else plotext.uncolorize(picture)).splitlines()
-    sys.stdout.write("\n".join(text.rstrip() for text in drawn_lines).rstrip() + "\n")
-
-
-def _size() -> tuple[int, int]:
-    import shutil
-
-    found = shutil.get_terminal_size((100, 22))
-    return min(found.columns, 120), max(10, min(found.lines - 2, 20))
+def _chart(document: dict[str, Any]) -> charts.Chart:
+    rows = document["rows"]
+    lines = [charts.Series(name, [float(row[name]) for row in rows]) for name in ("revenue", "cost")]
+    panel = charts.Panel(f"{document['currency']} a day", lines)
+    return charts.Chart("Revenue and cost", [row["key"] for row in rows], "day", (panel,))
 
 
 def reinvest(json: AsJson = False) -> None:
