@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nova.errors import PlatformRefused, Unreachable
 from nova.ledger.subscriptions import SubscriptionEvent
+from nova.people import subject_of, subject_of_email
 from platforms.base import PlatformFailed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def event_of(fact: SubscriptionFact) -> SubscriptionEvent:
 
 
 def _subject(source: str, customer: str) -> str:
-    return f"{source}:{hashlib.sha256(customer.encode()).hexdigest()[:32]}"
+    return subject_of_email(customer) if "@" in customer else subject_of(source, customer)
 
 
 def _batches(facts: Iterator[SubscriptionFact]) -> Iterator[list[SubscriptionFact]]:

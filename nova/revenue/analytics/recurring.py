@@ -9,8 +9,11 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
+
 from nova.clock import iso
 from nova.ledger.ledger import Ledger
+from nova.ledger.schema_revenue import subjects
 from nova.ledger.subscriptions import SubscriptionEvent
 from nova.money import Money
 from nova.revenue.analytics.cash import Flow, read_flows
@@ -30,16 +33,23 @@ class Converted:
 
 
 def changes_of(
-    events: Iterable[SubscriptionEvent], zone: ZoneInfo, currency: str, rates: Mapping[str, Decimal]
+    events: Iterable[SubscriptionEvent],
+    zone: ZoneInfo,
+    currency: str,
+    rates: Mapping[str, Decimal],
+    people: Mapping[str, str],
 ) -> Converted:
-    """`events` of a subscription are in order. One rate a currency for all months: a changed rate is no expansion."""
+    """`events` of a subscription are in order. One rate a currency for all months: a changed rate is no expansion.
+
+    `people` says which names of somebody are the same person's.
+    """
     found: list[Change] = []
     waiting: set[str] = set()
     names: dict[str, str] = {}
     for event in events:
         code, key = event.monthly.currency, f"{event.source}/{event.id}"
         if event.subject is not None:
-            names[key] = event.subject
+            names[key] = people.get(event.subject, event.subject)
         rate = Decimal(1) if code == currency else rates.get(code)
         if rate is None:
             waiting.add(code)
@@ -63,7 +73,9 @@ def read_changes(ledger: Ledger, until: datetime, worker: str | None = None) -> 
     if worker is not None:
         its = {(one.source, one.id) for one in events if one.worker == worker}
         events = [one for one in events if (one.source, one.id) in its]
-    return changes_of(events, ledger.store.zone, ledger.store.currency, rates)
+    with ledger.read() as conn:
+        people = {row.alias: row.subject for row in conn.execute(select(subjects.c.alias, subjects.c.subject))}
+    return changes_of(events, ledger.store.zone, ledger.store.currency, rates, people)
 
 
 def recurring(

@@ -128,7 +128,7 @@ def test_the_figures_of_a_ledger(house: Any) -> None:
         [
             event("a", "2026-01-10", "started", "10", "stripe:anna"),
             event("b", "2026-02-10", "started", "20 EUR", "stripe:ben"),
-            event("c", "2026-02-10", "started", "5", "stripe:anna"),
+            event("c", "2026-02-10", "started", "5", "mail:anna"),
             event("a", "2026-03-10", "ended", "0"),
             event("c", "2026-03-20", "cancelled", "5"),
             event("d", "2026-03-20", "started", "7 GBP"),
@@ -136,6 +136,7 @@ def test_the_figures_of_a_ledger(house: Any) -> None:
         ]
     )
     house.ledger.rates.set("EUR", Decimal("1.5"), "anna")
+    house.ledger.subjects.same("stripe:anna", "mail:anna")
     house.ledger.cursors.failed(cursor_of("gumroad"), "closed")
     found = recurring(house)
     assert (found["mrr"], found["customers"], found["arpa"]) == ("35.00", 2, "17.50")
