@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 class Nova:
-    """The parts of one NOVA_HOME. `grouped` opens the ledger for a long-lived process with many writers."""
+    """The parts of one NOVA_HOME. `grouped` opens the ledger for a long-lived process with many writers.
 
-    def __init__(self, settings: Settings, clock: Clock, *, grouped: bool = False) -> None:
+    `manages`: that process is a manager.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, *, grouped: bool = False, manages: bool = True) -> None:
         self.settings = settings
         self.clock = clock
         self._grouped = grouped
+        self._manages = manages
 
     @cached_property
     def fleet(self) -> Fleet:
@@ -45,6 +49,7 @@ class Nova:
             zone=self.settings.tz,
             clock=self.clock,
             grouped=self._grouped,
+            manages=self._manages,
         )
 
     @cached_property
@@ -74,5 +79,5 @@ class Nova:
             self.ledger.close()
 
 
-def build(settings: Settings, clock: Clock | None = None, *, grouped: bool = False) -> Nova:
-    return Nova(settings, clock or SystemClock(), grouped=grouped)
+def build(settings: Settings, clock: Clock | None = None, *, grouped: bool = False, manages: bool = True) -> Nova:
+    return Nova(settings, clock or SystemClock(), grouped=grouped, manages=manages)

@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     nova_log_format: Format = "text"
     nova_alert_urls: Urls = Field(default=(), repr=False, exclude=True)  # their paths carry tokens
 
+    nova_public_url: Base = "http://127.0.0.1:8811"
+
     autonomous_enabled: Switch = False
     max_daily_budget: Amount = Decimal(100)
     min_roi_threshold: Percent = Decimal(150)
@@ -158,8 +160,10 @@ class Settings(BaseSettings):
     stripe_webhook_secret: Secret | None = None
     stripe_api_base: Base | None = None
     gumroad_access_token: Secret | None = None
+    gumroad_webhook_secret: Secret | None = None
     gumroad_api_base: Base | None = None
     sendgrid_api_key: Secret | None = None
+    sendgrid_webhook_key: Secret | None = None
     sendgrid_from_email: str | None = None
     sendgrid_from_name: str | None = None
     sendgrid_api_base: Base | None = None

@@ -25,14 +25,17 @@ from workers.lock import HANDED
 
 if TYPE_CHECKING:
     from nova.bootstrap import Nova
+    from nova.webhooks.processing import Processor
     from workers.housekeeping import PeriodicTask
     from workers.manager import ManagerSettings, Restart, WorkerManager
 
 log = logging.getLogger("nova.daemon")
 
 SYNC_EVERY_S = 900.0
+WEBHOOKS_EVERY_S = 30.0
 SHARE_EVERY_S = 600.0  # shared costs of a day that has ended
 _OPEN_AGAIN_S = 1.0
+_ROUNDS = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,7 +182,7 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
 
 def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
     """The sync of the platforms that have a key, the autonomous cycle where it was asked for, the shared costs of ended
-    days, and bounds on output.
+    days, webhooks that wait, and bounds on output.
     """
     from nova.revenue.shared import book_due
     from platforms.registry import configured_revenue
@@ -192,11 +195,30 @@ def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]
         PeriodicTask("output", 60.0, lambda: trim(output)),
         PeriodicTask("shared_costs", SHARE_EVERY_S, lambda: book_due(nova)),
     ]
+    tasks.append(PeriodicTask("webhooks", WEBHOOKS_EVERY_S, WaitingWebhooks(nova)))
     if configured_revenue(nova.settings):
         tasks.append(PeriodicTask("sync", SYNC_EVERY_S, RevenueSync(nova), first_s=2.0))
     if autonomous_s is not None:
         tasks.append(PeriodicTask("cycle", autonomous_s, lambda: _cycle(nova), first_s=min(5.0, autonomous_s)))
     return tasks
+
+
+class WaitingWebhooks:
+    """Looks into what `nova serve` received and could not look into itself any more, or was asked to again."""
+
+    def __init__(self, nova: Nova) -> None:
+        self._nova = nova
+        self._processor: Processor | None = None
+
+    def __call__(self) -> None:
+        if not self._nova.ledger.deliveries.endpoints_due(self._nova.clock.now()):
+            return
+        from nova.webhooks.processing import Processor
+
+        self._processor = self._processor or Processor(self._nova)
+        for _ in range(_ROUNDS):
+            if not self._processor.step():
+                return
 
 
 class RevenueSync:

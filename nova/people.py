@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
+CLICK = "nova_click"  # what the address that a tracked link leads to is told: the id of the click
+
 _DIGITS = 32
 
 
@@ -16,6 +18,11 @@ def subject_of_email(address: str) -> str:
 def subject_of(platform: str, customer: str) -> str:
     """Of a platform's own name for somebody, such as `cus_1`: the platform's, and a hash of it."""
     return f"{platform}:{_hashed(customer)}"
+
+
+def subject_of_click(id: str) -> str:
+    """Of who clicked a tracked link: the id stands in the address it led to, and from there in the payment."""
+    return f"click:{_hashed(id)}"
 
 
 def _hashed(text: str) -> str:

@@ -79,6 +79,7 @@ _REVENUE: dict[str, Command | Group] = {
     "export": Command("revenue:export", "Print the report's figures as JSON or CSV."),
     "reconcile": Command("revenue:reconcile", "Compare the ledger with what the platforms say."),
     "reinvest": Command("reports:reinvest", "Say how much of the profit to put back, and where."),
+    "links": Command("links:links", "Show the tracked links and how often they were followed."),
     "attribute": Command("revenue:attribute", "Say by hand which worker an entry belongs to."),
     "rates": Group("Exchange rates.", _RATES),
 }
@@ -123,6 +124,14 @@ _PLATFORMS = {
     "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
 }
+_WEBHOOKS = {
+    "list": Command("webhooks:list_webhooks", "Show the webhooks nova takes, and what has come."),
+    "add": Command("webhooks:add", "Take signed webhooks of another sender, and book the sales in them."),
+    "remove": Command("webhooks:remove", "Take a sender's webhooks no longer."),
+    "dead": Command("webhooks:dead", "Show the deliveries that could not be used, and why."),
+    "show": Command("webhooks:show", "Show one delivery, as it came."),
+    "replay": Command("webhooks:replay", "Look into dead deliveries again."),
+}
 _AUDIT = {
     "log": Command("audit:log", "Show who did what and when."),
     "verify": Command("audit:verify", "Derive the audit chain again and compare."),
@@ -146,6 +155,8 @@ COMMANDS: dict[str, Entry] = {
     "top": Command("top:top", "Watch the fleet live on the whole terminal, and act on it.", REST),
     "doctor": Command("doctor:doctor", "Check configuration, keys, clock, disk and permissions.", REST),
     "platforms": Group("The platforms nova talks to.", _PLATFORMS, REST),
+    "serve": Command("serve:serve", "Take webhooks and lead tracked links on, until it is stopped.", REST),
+    "webhooks": Group("What platforms and shops send by themselves.", _WEBHOOKS, REST),
     "audit": Group("Who did what.", _AUDIT, REST),
     "init": Command("init:init", "Ask for the keys and write NOVA_HOME/.env.", REST),
     "demo": Command("demo:demo", "Show the whole job on a throw-away fleet.", REST),

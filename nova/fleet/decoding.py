@@ -24,6 +24,7 @@ from nova.fleet.file import Tables, Token
 from nova.fleet.goals import target_of
 from nova.fleet.shared import shared_of
 from nova.fleet.terms import breaker_of, health_of, imputed_of, resources_of, schedule_of
+from nova.fleet.webhooks import sender_of
 from nova.money import Money
 
 _TIMES = (
@@ -106,12 +107,13 @@ def snapshot_of(
             currency=currency,
             version=token,
             shared=tuple(shared_of(one, currency) for _, one in sorted(tables.get("shared_costs", {}).items())),
+            webhooks=tuple(sender_of(one) for _, one in sorted(tables.get("webhooks", {}).items())),
             tiers=valid_tiers(map(int, settings.get("tiers", {}).get("percents", USUAL_TIERS))),
             targets=tuple(target_of(one, currency) for _, one in sorted(tables.get("targets", {}).items())),
             opening=Money.parse(settings["opening"]["amount"], currency) if "opening" in settings else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageProblem) as problem:
-        raise _nonsense("budgets, settings, shared costs or targets", problem) from problem
+        raise _nonsense("budgets, settings, shared costs, targets or webhooks", problem) from problem
 
 
 def _scoped(document: Mapping[str, Any], currency: str) -> tuple[str, Money]:

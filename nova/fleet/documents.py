@@ -28,6 +28,7 @@ from nova.money import Money
 if TYPE_CHECKING:
     from nova.fleet.goals import Target
     from nova.fleet.shared import SharedCost
+    from nova.fleet.webhooks import WebhookSender
 
 State = Literal["active", "paused", "cooling_down", "parked", "killed"]
 PauseReason = Literal["operator", "budget", "roi", "breaker"]
@@ -255,7 +256,7 @@ class FleetSnapshot:
     """All that is declared, at one moment. `policy` holds what the operator has set; `autonomous` None: never set.
 
     `tiers` are the percentages of every budget at which people are warned. `shared` are bills, by name. `opening` is
-    the money that was there before the first entry.
+    the money that was there before the first entry. `webhooks` are the declared senders of some.
     """
 
     deployments: Mapping[str, Deployment]
@@ -269,6 +270,7 @@ class FleetSnapshot:
     shared: tuple[SharedCost, ...] = ()
     targets: tuple[Target, ...] = ()
     opening: Money | None = None
+    webhooks: tuple[WebhookSender, ...] = ()
 
     def daily_limit(self, default: Money) -> Money:
         """The fleet's limit a day: the policy's `max_daily_budget`, else `default`."""

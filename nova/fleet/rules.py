@@ -16,6 +16,7 @@ from nova.fleet.documents import Deployment, FleetSnapshot, valid_tiers
 from nova.fleet.file import FleetFile, Token
 from nova.fleet.goals import Target
 from nova.fleet.shared import SharedCost
+from nova.fleet.webhooks import WebhookSender
 from nova.money import Money
 
 if TYPE_CHECKING:
@@ -88,6 +89,24 @@ class Rules:
             raise UsageProblem(f"the balance is in {self.currency}, the reporting currency, not in {amount.currency}")
         with self._changing() as db:
             return db.documents("settings").put("opening", {"amount": f"{amount} {amount.currency}"})
+
+    def add_webhook(self, sender: WebhookSender) -> bool:
+        """Declares it under its name, in the place of one that has it. Whether that changed anything."""
+        sender.checked()
+        with self._changing() as db:
+            table = db.documents("webhooks")
+            twin = next((one for one in table.names() if one.casefold() == sender.name.casefold()), sender.name)
+            if twin != sender.name:
+                raise UsageProblem(f"{sender.name} and {twin} differ only in upper and lower case")
+            return table.put(sender.name, sender.to_document())
+
+    def remove_webhook(self, name: str) -> None:
+        """Raises NotFound."""
+        with self._changing() as db:
+            table = db.documents("webhooks")
+            if table.find(name) is None:
+                raise NotFound(f"no webhook is called {name!r}", hint="nova webhooks list shows them")
+            table.drop([name])
 
     def set_policy(self, values: Mapping[str, str], check: Callable[[Values], object] | None = None) -> int:
         """Adds to what was set; the version rises where something changed.

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from nova.ledger.credits import Credits
     from nova.ledger.cursors import Cursors
     from nova.ledger.decisions import Decisions
+    from nova.ledger.deliveries import Deliveries
     from nova.ledger.deployments import Deployments
     from nova.ledger.entries import Entries
     from nova.ledger.instances import Instances
     from nova.ledger.leases import Leases
+    from nova.ledger.links import Links
     from nova.ledger.mappings import Mappings
     from nova.ledger.outbox import Outbox
     from nova.ledger.rates import Rates
@@ -58,10 +60,19 @@ class Ledger:
         clock: Clock,
         grouped: bool = False,
         busy_timeout_s: float = 30.0,
+        manages: bool = True,
     ) -> Ledger:
         """As `Store.open`."""
         return cls(
-            Store.open(url, currency=currency, zone=zone, clock=clock, grouped=grouped, busy_timeout_s=busy_timeout_s)
+            Store.open(
+                url,
+                currency=currency,
+                zone=zone,
+                clock=clock,
+                grouped=grouped,
+                busy_timeout_s=busy_timeout_s,
+                manages=manages,
+            )
         )
 
     def apply(self, work: Callable[[Connection], T]) -> T:
@@ -181,6 +192,18 @@ class Ledger:
         from nova.ledger.audit import Audit
 
         return Audit(self.store)
+
+    @cached_property
+    def links(self) -> Links:
+        from nova.ledger.links import Links
+
+        return Links(self.store)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        from nova.ledger.deliveries import Deliveries
+
+        return Deliveries(self.store)
 
     @cached_property
     def deployments(self) -> Deployments:

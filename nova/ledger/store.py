@@ -27,7 +27,7 @@ _MOST_CACHED = 200_000
 
 
 class Store:
-    """Open with `Store.open`. `grouped` is for the manager: one writer thread commits for all its threads."""
+    """Open with `Store.open`. `grouped` is for long-lived processes: one writer thread commits for all its threads."""
 
     def __init__(self, engine: Engine, path: Path, currency: str, zone: ZoneInfo, clock: Clock, grouped: bool) -> None:
         self.path = path
@@ -50,8 +50,9 @@ class Store:
         clock: Clock,
         grouped: bool = False,
         busy_timeout_s: float = 30.0,
+        manages: bool = True,
     ) -> Store:
-        """Creates or migrates the ledger where needed.
+        """Creates or migrates the ledger where needed. `manages`: a `grouped` one is a manager's.
 
         Raises ConfigInvalid when money is booked in another currency, Unreachable when the database is locked, and
         NovaError when it is damaged or newer than this nova.
@@ -59,7 +60,7 @@ class Store:
         path = path_of(url)
         engine = make_engine(path, busy_timeout_s)
         try:
-            bring_up_to_date(engine, path, currency, zone, clock.now(), busy_timeout_s, manages=grouped)
+            bring_up_to_date(engine, path, currency, zone, clock.now(), busy_timeout_s, manages=grouped and manages)
         except DBAPIError as error:
             engine.dispose()
             raise translated(error, path) from error

@@ -1,0 +1,126 @@
+"""What follows from a delivery of each sender, booked and marked as done in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from nova.ledger import deliveries, touches
+from nova.ledger.deliveries import Delivery
+from nova.ledger.touches import Touch
+from nova.people import subject_of_email
+from nova.revenue import booking
+from nova.webhooks.bodies import BadDelivery, MailEvent, Nothing, mail_events, read_form, read_json, sale_of
+from platforms.events import PlatformEvent
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from nova.fleet.webhooks import WebhookSender
+    from nova.webhooks.office import Office
+
+log = logging.getLogger(__name__)
+
+_TOUCHES = {"open": "mail_open", "click": "mail_click"}
+_PINGS_OF_SALES = ("sale", "refund", "refunded", "dispute", "dispute_won", "")
+
+
+class Sales(Protocol):
+    def sale_events(self, sale_id: str) -> Sequence[PlatformEvent]:
+        """Of one sale as Gumroad tells it now. Raises Missing."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A delivery, and the program around it."""
+
+    nova: Office
+    delivery: Delivery
+
+    def done(self, remark: str | None = None) -> str | None:
+        self.nova.ledger.deliveries.done([self.delivery], remark)
+        return remark
+
+    def book(self, events: Sequence[PlatformEvent]) -> str:
+        """Raises BadDelivery, with nothing booked, where the ledger holds something else under the same id."""
+        store, now = self.nova.ledger.store, self.nova.clock.now()
+
+        def work(conn: Connection) -> str:
+            tags = {event.id: event.tag for event in events if event.tag is not None}
+            booked = booking.book(conn, store, events[0].source, events, tags)
+            if booked.conflicts:
+                raise BadDelivery(booked.conflicts[0])
+            remark = f"{len(booked.new)} booked" if booked.new else "booked before"
+            deliveries.done(conn, [self.delivery], now, remark)
+            return remark
+
+        return self.nova.ledger.apply(work)
+
+
+def sale(kept: Kept, sender: WebhookSender) -> str | None:
+    """What a declared sender tells of a sale or a refund."""
+    one = kept.delivery
+    told = sale_of(sender, one.body, one.received_at, kept.nova.ledger.store.currency)
+    return kept.done(told.why) if isinstance(told, Nothing) else kept.book([told])
+
+
+def asks_for_sync(one: Delivery) -> bool:
+    """Whether a ping of Gumroad is about more than one sale: then all that Gumroad tells is fetched."""
+    try:
+        said = _ping(one.body)
+    except BadDelivery:
+        return False
+    return said.get("test") != "true" and not (said.get("resource_name", "") in _PINGS_OF_SALES and "sale_id" in said)
+
+
+def gumroad_ping(kept: Kept) -> str | None:
+    """A ping proves nothing: the sale is fetched again."""
+    from platforms.registry import revenue_platform
+
+    said = _ping(kept.delivery.body)
+    if said.get("test") == "true":
+        return kept.done("a test: nothing to book")
+    client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad"))
+    try:
+        events = client.sale_events(said["sale_id"])
+    finally:
+        client.close()
+    return kept.book(events) if events else kept.done("a sale without money: nothing to book")
+
+
+def _ping(body: bytes) -> dict[str, str]:
+    if body.lstrip().startswith(b"{"):
+        read = read_json(body)
+        found = {key: one for key, one in read.items() if isinstance(one, str)}
+    else:
+        found = read_form(body)
+    if not found:
+        raise BadDelivery("the body is no ping of Gumroad")
+    return found
+
+
+def mail_report(kept: Kept) -> str:
+    """Who opened and clicked what, and who is not to be written to any more. Addresses stay in the delivery."""
+    events = mail_events(kept.delivery.body)
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(Counter(one.kind for one in events).items()))
+
+    def work(conn: Connection) -> None:
+        touches.add(conn, [touch for one in events if (touch := _touch(one)) is not None])
+        deliveries.done(conn, [kept.delivery], kept.nova.clock.now(), counts)
+
+    kept.nova.ledger.apply(work)
+    return counts
+
+
+def _touch(one: MailEvent) -> Touch | None:
+    kind = _TOUCHES.get(one.kind)
+    if kind is None or one.worker is None:
+        return None
+    subject = subject_of_email(one.address)
+    return Touch(f"sendgrid:{one.id}", subject, one.worker, kind, one.at, "mail", one.campaign)
