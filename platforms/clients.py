@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
+    from platforms.twitter_integration import Twitter
 
 
 class Platforms:
@@ -32,6 +33,12 @@ class Platforms:
         from platforms.registry import gumroad_of
 
         return gumroad_of(self._settings, self._hands)
+
+    @cached_property
+    def twitter(self) -> Twitter:
+        from platforms.registry import twitter_of
+
+        return twitter_of(self._settings, self._hands)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
+    from platforms.twitter_integration import Twitter
 
 _TIMEOUT_S = 15.0
 
@@ -79,9 +80,7 @@ class PlatformState:
 
 def known_platforms(settings: Settings) -> tuple[PlatformState, ...]:
     return tuple(
-        PlatformState(
-            known.name, known.does, _key(settings, known) is not None, known.key, shown(_base(settings, known))
-        )
+        PlatformState(known.name, known.does, _configured(settings, known), known.key, shown(_base(settings, known)))
         for known in PLATFORMS.values()
     )
 
@@ -91,16 +90,13 @@ def check(settings: Settings, name: str) -> str:
     known = PLATFORMS.get(name)
     if known is None:
         raise NotFound(f"there is no platform {name!r}", hint=f"nova knows {', '.join(PLATFORMS)}")
-    key = _required_key(settings, known)
-    if name == "stripe":
-        return stripe_of(settings).check()
-    if name == "gumroad":
-        gumroad = gumroad_of(settings)
+    if name in _CLIENTS:
+        client = _CLIENTS[name](settings)
         try:
-            return gumroad.check()
+            return str(client.check())
         finally:
-            gumroad.close()
-    return _probe(known, _base(settings, known), key)
+            client.close()
+    return _probe(known, _base(settings, known), _required_key(settings, known))
 
 
 def stripe_of(settings: Settings, hands: Hands | None = None) -> Stripe:
@@ -119,7 +115,16 @@ def gumroad_of(settings: Settings, hands: Hands | None = None) -> Gumroad:
     return Gumroad(_required_key(settings, known), _base(settings, known), hands=hands)
 
 
+def twitter_of(settings: Settings, hands: Hands | None = None) -> Twitter:
+    """Raises PlatformNotConfigured when it can neither read nor post."""
+    from platforms.twitter_integration import Twitter
+    from platforms.twitter_keys import keys_of
+
+    return Twitter(keys_of(settings), _base(settings, PLATFORMS["twitter"]), hands=hands)
+
+
 _REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of, "gumroad": gumroad_of}
+_CLIENTS: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of, "gumroad": gumroad_of, "twitter": twitter_of}
 
 
 def revenue_platform(settings: Settings, name: str) -> RevenuePlatform:
@@ -173,6 +178,14 @@ def _key(settings: Settings, known: Known) -> str | None:
     secret = getattr(settings, known.key.lower())
     value: str | None = None if secret is None else secret.get_secret_value()
     return value or None
+
+
+def _configured(settings: Settings, known: Known) -> bool:
+    if known.name == "twitter":  # the keys of an account do too
+        from platforms.twitter_keys import keys_of
+
+        return keys_of(settings).can_read
+    return _key(settings, known) is not None
 
 
 def _base(settings: Settings, known: Known) -> str:
