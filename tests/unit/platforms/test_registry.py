@@ -15,7 +15,6 @@ from platforms.registry import check, configured_revenue, known_platforms, reven
 
 NAMES = {
     "sendgrid": "SENDGRID_API_KEY",
-    "twitter": "TWITTER_BEARER_TOKEN",
     "github": "GITHUB_TOKEN",
 }
 
@@ -68,7 +67,15 @@ def test_a_key_configures_its_platform() -> None:
     assert configured_revenue(configured) == ["stripe"]
 
 
-@pytest.mark.parametrize("name", ["stripe", *NAMES])
+def test_x_is_configured_by_either_set_of_its_keys() -> None:
+    four = ("API_KEY", "API_SECRET", "ACCESS_TOKEN", "ACCESS_SECRET")
+    for keys in (("BEARER_TOKEN",), four):
+        states = known_platforms(settings(**{f"TWITTER_{key}": "1-x" for key in keys}))
+        assert [state.name for state in states if state.configured] == ["twitter"]
+    assert not any(state.configured for state in known_platforms(settings(TWITTER_API_KEY="x")))
+
+
+@pytest.mark.parametrize("name", ["stripe", "twitter", *NAMES])
 def test_a_check_without_a_key_is_not_configured(name: str) -> None:
     with pytest.raises(PlatformNotConfigured, match=name):
         check(settings(), name)
