@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
     from platforms.alerts_integration import Alerts
     from platforms.clients import Platforms
+    from platforms.exchange import Exchange
 
 
 class Nova:
@@ -59,10 +60,15 @@ class Nova:
         return Alerts(self.settings.nova_alert_urls, self.clock)
 
     @cached_property
-    def platforms(self) -> Platforms:
-        from platforms.clients import Platforms
+    def exchange(self) -> Exchange:
+        from platforms.exchange import Exchange
 
-        return Platforms(self.settings)
+        return Exchange(self.settings, self.clock.now)
+
+    @cached_property
+    def platforms(self) -> Platforms:
+        """The clients for what is no run: a person's command, or a chore."""
+        return self.exchange.platforms()
 
     def policy(self, snapshot: FleetSnapshot | None = None) -> Policy:
         """As it stands: the settings' initial values and what the operator has set since."""
@@ -75,6 +81,8 @@ class Nova:
         """Closes what was opened; alerts that wait are sent first."""
         if "alerts" in self.__dict__:
             self.alerts.close()
+        if "exchange" in self.__dict__:
+            self.exchange.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
 

@@ -22,6 +22,7 @@ from nova.money import Money
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _NEXT_URL = re.compile(r"\s+|,\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_PRICED = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)?", re.ASCII)
 _DEPARTMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -103,6 +104,16 @@ def _urls(text: str) -> tuple[str, ...]:
     return urls
 
 
+def _prices(text: str) -> dict[str, Money]:
+    prices = {}
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, equals, amount = part.partition("=")
+        _require(equals and _PRICED.fullmatch(name.strip()))
+        prices[name.strip()] = Money.parse(amount, "")
+        _require(prices[name.strip()].micros >= 0)
+    return prices
+
+
 def _department(text: str) -> str:
     _require(_DEPARTMENT.fullmatch(text))
     return text
@@ -123,6 +134,10 @@ Database = Annotated[
 ]
 Base = Annotated[str, _read(_base, "an address that begins with http:// or https://")]
 Urls = Annotated[tuple[str, ...], _read(_urls, "apprise addresses (scheme://…), separated by commas or blanks")]
+Prices = Annotated[
+    Mapping[str, Money],
+    _read(_prices, "prices by platform and operation, such as twitter/post=0.01 USD, twitter/delete=0"),
+]
 Department = Annotated[str, _read(_department, "all, or the name of a department")]
 Secret = Annotated[SecretStr, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)]
 
@@ -176,6 +191,7 @@ class Settings(BaseSettings):
     github_token: Secret | None = None
     github_webhook_secret: Secret | None = None
     github_api_base: Base | None = None
+    nova_platform_prices: Prices = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(

@@ -148,7 +148,7 @@ def build_manager(nova: Nova, department: str, autonomous_s: float | None) -> Wo
         manager_settings(nova, department),
         nova.clock,
         alerts=nova.alerts,
-        platforms=nova.platforms,
+        exchange=nova.exchange,
         tasks=periodic_tasks(nova, autonomous_s),
     )
 

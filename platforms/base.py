@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from nova.errors import NotFound, NovaError, PlatformNotConfigured, PlatformRefused, Refused, Unreachable
+from nova.errors import (
+    BudgetExceeded,
+    NotFound,
+    NovaError,
+    PlatformNotConfigured,
+    PlatformRefused,
+    Refused,
+    Unreachable,
+    UsageProblem,
+)
 
 __all__ = [
-    "BadAnswer", "Conflicting", "Declined", "Forbidden", "InDoubt", "InvalidRequest", "Missing", "Platform",
-    "PlatformFailed", "PlatformNotConfigured", "PlatformRefused", "RateLimited", "Unreachable", "problem_of",
-    "retry_after_seconds", "shown",
+    "BadAnswer", "Conflicting", "Declined", "Forbidden", "InDoubt", "InvalidRequest", "Missing", "NotConnected",
+    "Platform", "PlatformFailed", "PlatformNotConfigured", "PlatformRefused", "RateLimited", "Stopped", "Unreachable",
+    "nothing_done", "problem_of", "retry_after_seconds", "shown",
 ]  # fmt: skip
 
 
@@ -41,6 +50,14 @@ class BadAnswer(Unreachable):
     """The platform answered with something that is no answer: cut off, not JSON, of another type."""
 
 
+class NotConnected(Unreachable):
+    """No connection to the platform came about, so that nothing was sent."""
+
+
+class Stopped(NovaError):
+    """The call was given up because who asked for it is to end."""
+
+
 class InDoubt(PlatformFailed):
     """It cannot be told whether this was done: an earlier attempt ended in its middle. It is not done again."""
 
@@ -53,6 +70,17 @@ class RateLimited(Unreachable):
     ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+_NOTHING_DONE = (
+    InvalidRequest, Missing, Conflicting, Declined, PlatformRefused, PlatformNotConfigured, RateLimited, NotConnected,
+    Stopped, BudgetExceeded, UsageProblem,
+)  # fmt: skip
+
+
+def nothing_done(problem: BaseException) -> bool:
+    """Whether the error proves that the platform did not carry out what it was asked for."""
+    return isinstance(problem, _NOTHING_DONE)
 
 
 class Platform(Protocol):

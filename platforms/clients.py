@@ -9,6 +9,7 @@ from nova.errors import PlatformNotConfigured
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from platforms.connections import Connections
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
     from platforms.stripe_integration import Stripe
@@ -16,29 +17,33 @@ if TYPE_CHECKING:
 
 
 class Platforms:
-    """Made for one run or one command, by whose hands they work. PlatformNotConfigured where there is no key."""
+    """Made for one run or one command, by whose hands they work: never kept for the next one.
 
-    def __init__(self, settings: Settings, hands: Hands | None = None) -> None:
+    PlatformNotConfigured where there is no key. What is open to a platform stays in the connections of the process.
+    """
+
+    def __init__(self, settings: Settings, hands: Hands | None = None, connections: Connections | None = None) -> None:
         self._settings = settings
         self._hands = hands
+        self._connections = connections
 
     @cached_property
     def stripe(self) -> Stripe:
         from platforms.registry import stripe_of
 
-        return stripe_of(self._settings, self._hands)
+        return stripe_of(self._settings, self._hands, self._connections)
 
     @cached_property
     def gumroad(self) -> Gumroad:
         from platforms.registry import gumroad_of
 
-        return gumroad_of(self._settings, self._hands)
+        return gumroad_of(self._settings, self._hands, self._connections)
 
     @cached_property
     def twitter(self) -> Twitter:
         from platforms.registry import twitter_of
 
-        return twitter_of(self._settings, self._hands)
+        return twitter_of(self._settings, self._hands, self._connections)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

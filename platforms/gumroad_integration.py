@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from nova.errors import UsageProblem
 from nova.money import Money
 from platforms.base import BadAnswer, InDoubt, Missing, PlatformFailed
+from platforms.connections import Connections
 from platforms.events import Balance, PlatformEvent, SubscriptionFact
 from platforms.gumroad_http import Wire
 from platforms.gumroad_mapping import SOURCE, events_of
@@ -48,11 +49,15 @@ class Gumroad:
         base: str | None = None,
         *,
         hands: Hands | None = None,
+        connections: Connections | None = None,
         timeout_s: tuple[float, float] = (5.0, 30.0),
         total_s: float = 60.0,
         patience: Patience | None = None,
     ) -> None:
-        self._wire = Wire(token, base or BASE, timeout_s, total_s)
+        self._wire: Wire = (connections or Connections()).of(
+            SOURCE, lambda: Wire(token, base or BASE, timeout_s, total_s), lambda wire: wire.close()
+        )
+        self._shared = connections is not None
         self.line = Line(SOURCE, self._wire.translate, hands, patience)
 
     def check(self) -> str:
@@ -63,7 +68,9 @@ class Gumroad:
         return f"answers; account {name}" if name else "answers"
 
     def close(self) -> None:
-        self._wire.close()
+        """Unless the connections are its process's."""
+        if not self._shared:
+            self._wire.close()
 
     def products(self) -> Iterator[Product]:
         """Newest first."""

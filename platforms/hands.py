@@ -75,10 +75,12 @@ class Alone:
         paces: Paces | None = None,
         sleep: Callable[[float], object] = time.sleep,
         suppressed: Callable[[Sequence[str]], Mapping[str, str]] = lambda addresses: {},
+        seen: Callable[[str, str, float, Exception | None], object] | None = None,
     ) -> None:
         self._paces = paces or Paces()
         self._sleep = sleep
         self._suppressed = suppressed
+        self._seen = seen
 
     def pace(self, lane: str) -> float:
         return self._paces.take(lane)
@@ -100,7 +102,8 @@ class Alone:
         return action(key)
 
     def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
-        return
+        if self._seen is not None:
+            self._seen(platform, what, seconds, problem)
 
     def labels(self) -> Mapping[str, str]:
         return {}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from nova.errors import NovaError, Unreachable
 from nova.money import Money
-from platforms.base import RateLimited
+from platforms.base import RateLimited, Stopped, nothing_done
 from platforms.hands import Alone, Hands
 
+__all__ = ["Line", "Patience", "Stopped"]
+
 T = TypeVar("T")
-
-
-class Stopped(NovaError):
-    """The call was given up because who asked for it is to end."""
+_FREE: Mapping[str, Money] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Line:
 
     A rate limit is waited out as the platform asks, else with doubling waits; what may have been carried out is
     repeated only where that is harmless. Waits have jitter, so that many workers do not come back together.
+    `prices` are of one unit by operation: `prices_of(settings, platform)`.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class Line:
         hands: Hands | None = None,
         patience: Patience | None = None,
         jitter: Callable[[], float] = random.random,
+        *,
+        prices: Mapping[str, Money] = _FREE,
     ) -> None:
         self.platform = platform
         self.hands = hands or Alone()
         self._translate = translate
         self._patience = patience or Patience()
         self._jitter = jitter
+        self._prices = prices
 
     def call(
         self,
@@ -59,46 +63,56 @@ class Line:
         part: str = "",
         repeatable: bool = True,
         price: Money | None = None,
+        units: int = 1,
+        used: Callable[[T], int] | None = None,
     ) -> T:
-        """`what` names the operation; `part` its lane where the vendor limits it apart. `price` is what it costs.
+        """`what` names the operation; `part` its lane where the vendor limits it apart.
 
         `repeatable`: it reads, or bears an idempotency key. Raises NovaErrors, Stopped and BudgetExceeded among them.
+
+        `price` is what one unit costs where the price list does not say it by `what`. The price of `units` is set aside
+        before the call; `used` tells from the answer how many it was in the end. A call that failed costs nothing,
+        unless nobody knows whether it was carried out.
         """
         lane = f"{self.platform}/{part}" if part else self.platform
-        if price is None:
+        price = self._prices.get(what) if price is None else price
+        if not price or not units:
             return self._patiently(what, request, lane, repeatable)
-        with self.hands.paying(price, f"{self.platform} {what}") as bill:
+        with self.hands.paying(_times(price, units), f"{self.platform} {what}") as bill:
             try:
                 result = self._patiently(what, request, lane, repeatable)
-            except Unreachable as problem:
-                if bill is not None and isinstance(problem, RateLimited):
+            except NovaError as problem:
+                if bill is not None and nothing_done(problem):
                     bill.settle(Money.zero(price.currency))
                 raise  # what nobody knows the end of stays charged
-            except NovaError:
-                if bill is not None:
-                    bill.settle(Money.zero(price.currency))
-                raise
             if bill is not None:
-                bill.settle(price)
+                bill.settle(_times(price, units if used is None else used(result)))
             return result
 
     def _patiently(self, what: str, request: Callable[[], T], lane: str, repeatable: bool) -> T:
         patience, waited_s = self._patience, 0.0
+        unsure: NovaError | None = None  # of an attempt that may have been carried out
         for attempt in range(1, patience.attempts + 1):
-            self._take_turn(lane)
             try:
+                self._take_turn(lane)
                 return self._once(what, request)
             except Unreachable as problem:
                 limited = isinstance(problem, RateLimited)
                 asked = problem.retry_after_s if isinstance(problem, RateLimited) else None
+                unsure = unsure if nothing_done(problem) else problem
                 wait_s = self._wait_s(attempt, asked)
                 if limited:
                     self.hands.hold(lane, wait_s)
                 patient = wait_s <= patience.longest_s and waited_s + wait_s <= patience.total_s
-                if attempt == patience.attempts or not patient or not (limited or repeatable):
-                    raise
+                if attempt == patience.attempts or not patient or not (nothing_done(problem) or repeatable):
+                    raise unsure or problem from None
                 waited_s += wait_s
-                self._sleep(wait_s)
+                try:
+                    self._sleep(wait_s)
+                except Stopped as stopped:
+                    raise unsure or stopped from None
+            except Stopped as stopped:
+                raise unsure or stopped from None
         raise AssertionError
 
     def _wait_s(self, attempt: int, asked_s: float | None) -> float:
@@ -132,3 +146,7 @@ class Line:
             raise problem from None  # an SDK's own texts may quote the key
         finally:
             self.hands.seen(self.platform, what, time.monotonic() - began, problem)
+
+
+def _times(price: Money, units: int) -> Money:
+    return Money(price.micros * max(0, units), price.currency)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nova.errors import NotFound, NovaError
 from platforms.base import PlatformNotConfigured, Unreachable, problem_of, shown
 from platforms.line import Line, Patience
+from platforms.prices import prices_of
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from platforms.connections import Connections
     from platforms.events import RevenuePlatform
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
@@ -80,61 +82,62 @@ class PlatformState:
 
 def known_platforms(settings: Settings) -> tuple[PlatformState, ...]:
     return tuple(
-        PlatformState(known.name, known.does, _configured(settings, known), known.key, shown(_base(settings, known)))
+        PlatformState(known.name, known.does, _configured(settings, known), known.key, shown(base_of(settings, known)))
         for known in PLATFORMS.values()
     )
 
 
-def check(settings: Settings, name: str) -> str:
+def check(settings: Settings, name: str, hands: Hands | None = None) -> str:
     """What the platform answered. Raises NotFound, PlatformNotConfigured, PlatformRefused or Unreachable."""
     known = PLATFORMS.get(name)
     if known is None:
         raise NotFound(f"there is no platform {name!r}", hint=f"nova knows {', '.join(PLATFORMS)}")
     if name in _CLIENTS:
-        client = _CLIENTS[name](settings)
+        client = _CLIENTS[name](settings, hands)
         try:
             return str(client.check())
         finally:
             client.close()
-    return _probe(known, _base(settings, known), _required_key(settings, known))
+    return _probe(known, base_of(settings, known), _required_key(settings, known), hands)
 
 
-def stripe_of(settings: Settings, hands: Hands | None = None) -> Stripe:
+def stripe_of(settings: Settings, hands: Hands | None = None, connections: Connections | None = None) -> Stripe:
     """Raises PlatformNotConfigured when it has no key."""
     from platforms.stripe_integration import Stripe
 
     known = PLATFORMS["stripe"]
-    return Stripe(_required_key(settings, known), _base(settings, known), hands=hands)
+    return Stripe(_required_key(settings, known), base_of(settings, known), hands=hands, connections=connections)
 
 
-def gumroad_of(settings: Settings, hands: Hands | None = None) -> Gumroad:
+def gumroad_of(settings: Settings, hands: Hands | None = None, connections: Connections | None = None) -> Gumroad:
     """Raises PlatformNotConfigured when it has no token."""
     from platforms.gumroad_integration import Gumroad
 
     known = PLATFORMS["gumroad"]
-    return Gumroad(_required_key(settings, known), _base(settings, known), hands=hands)
+    return Gumroad(_required_key(settings, known), base_of(settings, known), hands=hands, connections=connections)
 
 
-def twitter_of(settings: Settings, hands: Hands | None = None) -> Twitter:
+def twitter_of(settings: Settings, hands: Hands | None = None, connections: Connections | None = None) -> Twitter:
     """Raises PlatformNotConfigured when it can neither read nor post."""
     from platforms.twitter_integration import Twitter
     from platforms.twitter_keys import keys_of
 
-    return Twitter(keys_of(settings), _base(settings, PLATFORMS["twitter"]), hands=hands)
+    base, prices = base_of(settings, PLATFORMS["twitter"]), prices_of(settings, "twitter")
+    return Twitter(keys_of(settings), base, hands=hands, connections=connections, price=prices.get)
 
 
-_REVENUE: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of, "gumroad": gumroad_of}
-_CLIENTS: dict[str, Callable[[Any], Any]] = {"stripe": stripe_of, "gumroad": gumroad_of, "twitter": twitter_of}
+_REVENUE: dict[str, Callable[..., Any]] = {"stripe": stripe_of, "gumroad": gumroad_of}
+_CLIENTS: dict[str, Callable[..., Any]] = {"stripe": stripe_of, "gumroad": gumroad_of, "twitter": twitter_of}
 
 
-def revenue_platform(settings: Settings, name: str) -> RevenuePlatform:
+def revenue_platform(settings: Settings, name: str, hands: Hands | None = None) -> RevenuePlatform:
     """The client of a platform whose events are booked. Raises NotFound or PlatformNotConfigured."""
     known, make = PLATFORMS.get(name), _REVENUE.get(name)
     if known is not None:
         _required_key(settings, known)
     if make is None:
         raise NotFound(f"nova fetches no revenue from {name!r}", hint=f"it can sync {', '.join(_REVENUE)}")
-    client: RevenuePlatform = make(settings)
+    client: RevenuePlatform = make(settings, hands)
     return client
 
 
@@ -143,7 +146,7 @@ def configured_revenue(settings: Settings) -> list[str]:
     return [name for name in _REVENUE if _key(settings, PLATFORMS[name]) is not None]
 
 
-def _probe(known: Known, base: str, key: str) -> str:
+def _probe(known: Known, base: str, key: str, hands: Hands | None) -> str:
     import httpx
 
     headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "User-Agent": "nova"}
@@ -163,7 +166,7 @@ def _probe(known: Known, base: str, key: str) -> str:
             hint=f"check the network and {known.base}",
         )
 
-    Line(known.name, translate, patience=Patience(attempts=3, longest_s=5.0, total_s=10.0)).call("check", call)
+    Line(known.name, translate, hands, Patience(attempts=3, longest_s=5.0, total_s=10.0)).call("check", call)
     return "answers"
 
 
@@ -188,5 +191,6 @@ def _configured(settings: Settings, known: Known) -> bool:
     return _key(settings, known) is not None
 
 
-def _base(settings: Settings, known: Known) -> str:
+def base_of(settings: Settings, known: Known) -> str:
+    """Where it answers."""
     return str(getattr(settings, known.base.lower()) or known.default_base).rstrip("/")

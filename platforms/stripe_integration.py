@@ -31,6 +31,8 @@ from platforms.stripe_requests import Requests
 if TYPE_CHECKING:
     from stripe import StripeClient
 
+    from platforms.connections import Connections
+
 
 class Stripe:
     """One account. Every error is a NovaError, and none of them holds the key.
@@ -46,6 +48,7 @@ class Stripe:
         api_base: str | None = None,
         *,
         hands: Hands | None = None,
+        connections: Connections | None = None,
         timeout_s: tuple[float, float] = (5.0, 30.0),
         total_s: float = 60.0,
         patience: Patience | None = None,
@@ -54,6 +57,7 @@ class Stripe:
         self._key = api_key
         self._base = (api_base or "").rstrip("/")
         self._timeout_s = timeout_s
+        self._connections = connections
         self._total_s = total_s
         self._clock = clock or SystemClock()
         self.line = Line(SOURCE, self._problem, hands, patience)
@@ -130,6 +134,11 @@ class Stripe:
 
     @cached_property
     def _http(self) -> Any:
+        if self._connections is None:
+            return self._opened()
+        return self._connections.of(SOURCE, self._opened, lambda one: one.close())
+
+    def _opened(self) -> Any:
         import stripe
 
         return stripe.RequestsClient(timeout=self._timeout_s, session=session_within(self._total_s))
@@ -147,10 +156,10 @@ class Stripe:
         )
 
     def close(self) -> None:
-        """Closes the connections; a call after that opens new ones."""
+        """Closes the connections, unless they are its process's; a call after that opens new ones."""
         requestor = self.__dict__.pop("_http", None)
         self.__dict__.pop("_client", None)
-        if requestor is not None:
+        if requestor is not None and self._connections is None:
             requestor.close()
 
     def _problem(self, error: Exception) -> NovaError | None:

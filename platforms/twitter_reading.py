@@ -9,6 +9,7 @@ from typing import Any
 
 from nova.errors import UsageProblem
 from nova.money import Money
+from platforms.connections import Connections
 from platforms.hands import Hands
 from platforms.line import Line, Patience
 from platforms.twitter_keys import PLATFORM, Keys, named
@@ -51,6 +52,7 @@ class Reading:
         api_base: str | None = None,
         *,
         hands: Hands | None = None,
+        connections: Connections | None = None,
         price: Price = lambda operation: None,
         timeout_s: tuple[float, float] = (5.0, 30.0),
         total_s: float = 60.0,
@@ -60,7 +62,10 @@ class Reading:
         keys.require_any()
         self._keys = keys
         self._price = price
-        self._wire = Wire(api_base or API, timeout_s, total_s, now)
+        self._wire: Wire = (connections or Connections()).of(
+            PLATFORM, lambda: Wire(api_base or API, timeout_s, total_s, now), lambda wire: wire.close()
+        )
+        self._shared = connections is not None
         self.line = Line(PLATFORM, self._wire.problem, hands, patience)
         self.hands = self.line.hands
 
@@ -204,7 +209,9 @@ class Reading:
         return _through(page, most, least=5)
 
     def close(self) -> None:
-        self._wire.close()
+        """Unless the connections are its process's."""
+        if not self._shared:
+            self._wire.close()
 
     def _paid_read(self, part: str, operation: str, most: int, request: Callable[[Any], Any]) -> dict[str, Any]:
         """What fails costs nothing; else each piece that came does."""

@@ -99,9 +99,12 @@ class RunContext:
         """The variables that a command of this run is to be given: without the secrets it does not declare."""
         return self._desk.environment
 
-    @property
+    @cached_property
     def platforms(self) -> Any:
-        """The clients of the outside world: `ctx.platforms.stripe`. PlatformNotConfigured where there is no key."""
+        """The clients of the outside world: `ctx.platforms.stripe`. PlatformNotConfigured where there is no key.
+
+        They are this run's: what they pay, post or send is booked to it and done once. Never keep them for another run.
+        """
         return self._desk.platforms
 
     def command(self, text: str, *, cwd: str | None = None, env: Mapping[str, str]) -> CommandEnded:

@@ -35,6 +35,7 @@ from workers.wakeup import Wakeup
 if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
+    from platforms.exchange import Exchange
 
 Show = Callable[[Sequence[str]], None]
 
@@ -57,14 +58,14 @@ class ForegroundRun:
         show: Show,
         *,
         alerts: AlertSink | None = None,
-        platforms: Any = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self._fleet = fleet
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
         self._show = show
-        self._platforms = platforms
+        self._exchange = exchange
         self._enforcer = Enforcer(fleet, ledger, clock, settings.crash_policy, alerts)
         self._wakeup = Wakeup()
         self._stop_asked = 0
@@ -109,7 +110,7 @@ class ForegroundRun:
         keepalive = Keepalive([leash.beat, nursery.beat])
         logs = _ShownLogs(self._settings.logs_dir / "workers", self._clock, self._settings.scrubber, self._show)
         services = services_of(
-            self.id, self._ledger, self._settings, self._clock, self._platforms, leash, logs, nursery, keepalive
+            self.id, self._ledger, self._settings, self._clock, self._exchange, leash, logs, nursery, keepalive
         )
         host = LocalHost(services, starts={}, wake=self._wakeup.set, backoff=Backoff(_LEASE_S * 1000, _LEASE_S * 1000))
         try:

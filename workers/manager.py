@@ -45,6 +45,7 @@ from workers.worker_monitor import ManagerMonitor
 if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
+    from platforms.exchange import Exchange
     from workers.normals import Normals
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def services_of(
     ledger: Ledger,
     settings: ManagerSettings,
     clock: Clock,
-    platforms: Any,
+    exchange: Exchange | None,
     leash: Leash,
     logs: WorkerLogs,
     nursery: Nursery,
@@ -113,7 +114,7 @@ def services_of(
         leash=leash,
         home=str(settings.home),
         agents=settings.agents,
-        platforms=platforms,
+        exchange=exchange,
         nursery=nursery,
         variables=settings.variables,
         was_silent=keepalive.was_silent,
@@ -134,7 +135,7 @@ class WorkerManager:
         clock: Clock,
         *,
         alerts: AlertSink | None = None,
-        platforms: Any = None,
+        exchange: Exchange | None = None,
         tasks: Sequence[PeriodicTask] = (),
     ) -> None:
         self._fleet = fleet
@@ -142,7 +143,7 @@ class WorkerManager:
         self._settings = settings
         self._clock = clock
         self._alerts = alerts
-        self._platforms = platforms
+        self._exchange = exchange
         self._tasks = [*tasks, PeriodicTask("prune", 3600, self._prune, first_s=120)]
         self.id = f"m-{secrets.token_hex(6)}"
         self._wakeup = Wakeup()
@@ -300,7 +301,7 @@ class WorkerManager:
             self._ledger,
             self._settings,
             self._clock,
-            self._platforms,
+            self._exchange,
             leash,
             logs,
             nursery,

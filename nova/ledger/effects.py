@@ -16,6 +16,7 @@ MOST_ATTEMPTS = 10
 LONGEST_WAIT_US = 3_600_000_000
 _FIRST_WAIT_US = 30_000_000
 _MOST_CHARS = 250
+PLATFORM = "platform:"  # begins the topics of what platforms' clients do once
 
 Mark = tuple[int, str, str]  # where an effect stands in the order in which they are due
 
@@ -36,7 +37,7 @@ class Effect:
     topic: str
     key: str
     payload: Any
-    state: str  # pending, done, failed
+    state: str  # pending, done, failed, doubtful
     attempts: int
     run: str | None
     result: Any
@@ -51,14 +52,18 @@ class Effect:
         name = json.dumps([self.worker, self.topic, self.key])
         return f"nova-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
-    def taken(self) -> Taken:
+    def taken(self, *, doubtful: bool = False) -> Taken:
         mark = (to_us(self.due_at), self.topic, self.key)
         done = self.state == "done"
-        return Taken(self.topic, self.key, self.payload, self.idempotency_key, self.attempts, done, self.result, mark)
+        return Taken(
+            self.topic, self.key, self.payload, self.idempotency_key, self.attempts, done, self.result, mark, doubtful
+        )
 
 
 class Taken(NamedTuple):
-    """An effect as the run has it that took it. `done`: it was done before, and this is its `result`."""
+    """An effect as the run has it that took it. `done`: it was done before, and this is its `result`. `doubtful`: it
+    may have been.
+    """
 
     topic: str
     key: str
@@ -68,6 +73,7 @@ class Taken(NamedTuple):
     done: bool
     result: Any
     mark: Mark
+    doubtful: bool = False
 
 
 def check_name(topic: str, key: str) -> None:
@@ -75,6 +81,8 @@ def check_name(topic: str, key: str) -> None:
     for what, name in (("topic", topic), ("key", key)):
         if not isinstance(name, str) or not 0 < len(name) <= _MOST_CHARS:
             raise UsageProblem(f"an effect's {what} is a text of 1 to {_MOST_CHARS} characters, not {str(name)[:40]!r}")
+    if topic.startswith(PLATFORM):
+        raise UsageProblem(f"topics that begin with {PLATFORM} are nova's own", hint="give the effect another topic")
 
 
 def encode(what: str, value: Any) -> str:

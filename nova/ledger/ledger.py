@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nova.ledger.leases import Leases
     from nova.ledger.links import Links
     from nova.ledger.mappings import Mappings
+    from nova.ledger.once import Once
     from nova.ledger.outbox import Outbox
     from nova.ledger.rates import Rates
     from nova.ledger.reports import Reports
@@ -168,6 +169,12 @@ class Ledger:
         from nova.ledger.suppressions import Suppressions
 
         return Suppressions(self.store)
+
+    @cached_property
+    def once(self) -> Once:
+        from nova.ledger.once import Once
+
+        return Once(self.store)
 
     @cached_property
     def claims(self) -> Claims:

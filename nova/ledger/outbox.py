@@ -19,6 +19,7 @@ from nova.ledger import audit
 from nova.ledger.effects import (
     LONGEST_WAIT_US,
     MOST_ATTEMPTS,
+    PLATFORM,
     Effect,
     EffectFailed,
     EffectHeld,
@@ -33,18 +34,28 @@ from nova.ledger.schema import outbox, runs
 if TYPE_CHECKING:
     from nova.ledger.store import Store
 
-STATES = ("pending", "failed", "done")
+STATES = ("pending", "failed", "doubtful", "done")
 DONE_DAYS, FAILED_DAYS = 30, 90
 _ERROR_CHARS = 2_000
 _PRUNE_ROWS = 5_000
 _UNDONE = outbox.c.state != literal("done", literal_execute=True)  # as the index over these says it
+_OPEN_RUN = select(runs.c.id).where(runs.c.id == outbox.c.run, runs.c.ended_us.is_(None)).exists()
+OF_PLATFORM = func.substr(outbox.c.topic, 1, len(PLATFORM)) == PLATFORM
+# What a platform's client had begun in a run that is over is in doubt; an agent's own effect is tried again.
+STATE_NOW = case(
+    (
+        and_(outbox.c.state == "pending", OF_PLATFORM, outbox.c.run.is_not(None), ~_OPEN_RUN),
+        "doubtful",
+    ),
+    else_=outbox.c.state,
+).label("now")
 
 
 def put(conn: Connection, at: datetime, worker: str, topic: str, key: str, payload: Any) -> bool:
     """True when it is new; the same again is no news, the same key with another payload a LedgerConflict."""
     check_name(topic, key)
     body = encode_payload(topic, key, payload)
-    known = conn.execute(select(outbox.c.payload).where(*_named(worker, topic, key))).scalar()
+    known = conn.execute(select(outbox.c.payload).where(*named(worker, topic, key))).scalar()
     if known is None:
         now = to_us(at)
         values = {"worker": worker, "topic": topic, "key": key, "payload": body, "state": "pending", "attempts": 0}
@@ -63,7 +74,7 @@ def take(conn: Connection, at: datetime, worker: str, run: str, topic: str | Non
     One whose runs died again and again in the middle is given up.
     """
     while (row := conn.execute(_due(to_us(at), worker, topic, after)).first()) is not None:
-        effect = _effect(row)
+        effect = effect_of(row)
         if effect.attempts < MOST_ATTEMPTS:
             return _taken(conn, effect, run)
         _give_up(conn, effect)
@@ -80,7 +91,7 @@ def begin(conn: Connection, at: datetime, worker: str, run: str, topic: str, key
     effect = _get(conn, worker, topic, key)
     if effect.state != "pending":
         return effect
-    if effect.run is not None and _is_open(conn, effect.run):
+    if effect.run is not None and is_open(conn, effect.run):
         raise EffectHeld(f"the run {effect.run} is at {topic} {key!r}")
     return _taken(conn, effect, run) if effect.attempts < MOST_ATTEMPTS else _give_up(conn, effect)
 
@@ -89,7 +100,7 @@ def done(conn: Connection, at: datetime, worker: str, run: str, topic: str, key:
     """False where it is not this run's any more. UsageProblem, with nothing written, for a result that is no JSON."""
     body = None if result is None else encode_result(topic, key, result)
     values = {"state": "done", "result": body, "error": None, "done_us": to_us(at)}
-    return conn.execute(update(outbox).where(*_held(worker, run, topic, key)).values(values)).rowcount > 0
+    return conn.execute(update(outbox).where(*held(worker, run, topic, key)).values(values)).rowcount > 0
 
 
 def failed(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, error: str) -> Effect:
@@ -104,14 +115,14 @@ def failed(conn: Connection, at: datetime, worker: str, run: str, topic: str, ke
         "error": error[-_ERROR_CHARS:],
         "due_us": to_us(at) + wait_us(effect.attempts),
     }
-    conn.execute(update(outbox).where(*_named(worker, topic, key)).values(values))
+    conn.execute(update(outbox).where(*named(worker, topic, key)).values(values))
     return _get(conn, worker, topic, key)
 
 
 def release(conn: Connection, worker: str, run: str, topic: str, key: str) -> None:
     """As if the run had not taken it."""
     values = {"run": None, "attempts": outbox.c.attempts - 1}
-    conn.execute(update(outbox).where(*_held(worker, run, topic, key)).values(values))
+    conn.execute(update(outbox).where(*held(worker, run, topic, key)).values(values))
 
 
 class Outbox:
@@ -146,27 +157,27 @@ class Outbox:
     def of(self, worker: str, states: Sequence[str] = STATES, limit: int | None = None) -> list[Effect]:
         """Those that wait, in the order in which they are due, before the others, the newest first."""
         waits = outbox.c.state == "pending"
-        query = select(outbox).where(outbox.c.worker == worker, outbox.c.state.in_(states)).limit(limit)
+        query = select(outbox, STATE_NOW).where(outbox.c.worker == worker, STATE_NOW.in_(states)).limit(limit)
         due = case((waits, outbox.c.due_us), else_=-outbox.c.at_us)
         order = (case((waits, 0), else_=1), due, outbox.c.topic, outbox.c.key)
         with self._store.read() as conn:
-            return [_effect(row) for row in conn.execute(query.order_by(*order))]
+            return [replace(effect_of(row), state=row.now) for row in conn.execute(query.order_by(*order))]
 
     def counts(self, worker: str) -> dict[str, int]:
         """By state."""
-        query = select(outbox.c.state, func.count()).where(outbox.c.worker == worker).group_by(outbox.c.state)
+        query = select(STATE_NOW, func.count()).where(outbox.c.worker == worker).group_by(STATE_NOW)
         with self._store.read() as conn:
             return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in conn.execute(query)}
 
     def given_up(self) -> dict[str, int]:
-        """How many effects failed for good, by worker."""
-        query = select(outbox.c.worker, func.count()).where(_UNDONE, outbox.c.state == "failed")
+        """How many effects failed for good or are in doubt, by worker."""
+        query = select(outbox.c.worker, func.count()).where(_UNDONE, STATE_NOW.in_(("failed", "doubtful")))
         with self._store.read() as conn:
             return {row[0]: row[1] for row in conn.execute(query.group_by(outbox.c.worker))}
 
     def retry(self, worker: str, key: str, topic: str | None = None, *, by: str) -> list[Effect]:
-        """Makes what was given up under the key due again, with all its attempts. Raises NotFound where there is no
-        such effect, Refused where it was not given up.
+        """Makes what was given up or is in doubt under the key due again, with all its attempts. Raises NotFound where
+        there is no such effect, Refused where it is neither.
         """
         return self._store.apply(lambda conn: _retry(conn, self._now(), worker, key, topic, by))
 
@@ -177,7 +188,8 @@ class Outbox:
     def _prune(self, done_before: datetime, failed_before: datetime) -> Iterator[int]:
         old = or_(
             and_(outbox.c.state == "done", outbox.c.done_us < to_us(done_before)),
-            and_(outbox.c.state == "failed", outbox.c.due_us < to_us(failed_before)),
+            and_(outbox.c.state.in_(("failed", "doubtful")), outbox.c.due_us < to_us(failed_before)),
+            and_(STATE_NOW == "doubtful", outbox.c.at_us < to_us(failed_before)),
         )
         name = tuple_(outbox.c.worker, outbox.c.topic, outbox.c.key)
         some = select(outbox.c.worker, outbox.c.topic, outbox.c.key).where(old).limit(_PRUNE_ROWS)
@@ -190,19 +202,20 @@ class Outbox:
         return self._store.clock.now()
 
 
-def _named(worker: str, topic: str, key: str) -> tuple[Any, ...]:
+def named(worker: str, topic: str, key: str) -> tuple[Any, ...]:
     return outbox.c.worker == worker, outbox.c.topic == topic, outbox.c.key == key
 
 
-def _held(worker: str, run: str, topic: str, key: str) -> tuple[Any, ...]:
-    return *_named(worker, topic, key), outbox.c.state == "pending", outbox.c.run == run
+def held(worker: str, run: str, topic: str, key: str) -> tuple[Any, ...]:
+    return *named(worker, topic, key), outbox.c.state == "pending", outbox.c.run == run
 
 
 def _due(now: int, worker: str, topic: str | None, after: Mark | None) -> Select[Any]:
     """A new effect is due whatever the clock says, and no wait is longer than the longest: clocks are set back."""
-    open_run = select(runs.c.id).where(runs.c.id == outbox.c.run, runs.c.ended_us.is_(None)).exists()
     due = or_(outbox.c.due_us <= now, outbox.c.attempts == 0, outbox.c.due_us > now + LONGEST_WAIT_US)
-    query = select(outbox).where(outbox.c.worker == worker, _UNDONE, outbox.c.state == "pending", due, ~open_run)
+    query = select(outbox).where(
+        outbox.c.worker == worker, _UNDONE, outbox.c.state == "pending", due, ~_OPEN_RUN, ~OF_PLATFORM
+    )
     order = (outbox.c.due_us, outbox.c.topic, outbox.c.key)
     if topic is not None:
         query = query.where(outbox.c.topic == topic)
@@ -211,46 +224,50 @@ def _due(now: int, worker: str, topic: str | None, after: Mark | None) -> Select
     return query.order_by(*order).limit(1)
 
 
-def _is_open(conn: Connection, run: str) -> bool:
+def is_open(conn: Connection, run: str) -> bool:
     return conn.execute(select(runs.c.id).where(runs.c.id == run, runs.c.ended_us.is_(None))).first() is not None
 
 
 def _taken(conn: Connection, effect: Effect, run: str) -> Effect:
     attempts = effect.attempts + 1
-    changed = update(outbox).where(*_named(effect.worker, effect.topic, effect.key))
+    changed = update(outbox).where(*named(effect.worker, effect.topic, effect.key))
     conn.execute(changed.values(run=run, attempts=attempts))
     return replace(effect, run=run, attempts=attempts)
 
 
 def _give_up(conn: Connection, effect: Effect) -> Effect:
     why = f"{effect.attempts} runs died while they were at it"
-    changed = update(outbox).where(*_named(effect.worker, effect.topic, effect.key))
+    changed = update(outbox).where(*named(effect.worker, effect.topic, effect.key))
     conn.execute(changed.values(state="failed", error=why))
     return replace(effect, state="failed", error=why)
 
 
 def _retry(conn: Connection, at: datetime, worker: str, key: str, topic: str | None, by: str) -> list[Effect]:
-    query = select(outbox).where(outbox.c.worker == worker, outbox.c.key == key)
-    known = [_effect(row) for row in conn.execute(query) if topic in (None, row.topic)]
-    chosen = [one for one in known if one.state == "failed"]
+    query = select(outbox, STATE_NOW).where(outbox.c.worker == worker, outbox.c.key == key)
+    known = [replace(effect_of(row), state=row.now) for row in conn.execute(query) if topic in (None, row.topic)]
+    chosen = [one for one in known if one.state in ("failed", "doubtful")]
     if not known:
-        of = f"the outbox of {worker} has no" + (f" {topic}" if topic else "")
-        raise NotFound(f"{of} effect {key!r}", hint=f"`nova workers outbox {worker}` lists them")
+        raise unknown(worker, key, topic)
     if not chosen:
         raise Refused(f"{known[0].topic} {key!r} was not given up: it is {known[0].state}")
     for one in chosen:
-        again = update(outbox).where(*_named(worker, one.topic, key))
+        again = update(outbox).where(*named(worker, one.topic, key))
         conn.execute(again.values(state="pending", run=None, attempts=0, due_us=to_us(at)))
         detail = {"effect": f"{one.topic} {key}", "attempts": one.attempts, "error": one.error}
         audit.append(conn, at, by, "effect_retried", worker, detail)
     return [_get(conn, worker, one.topic, key) for one in chosen]
 
 
+def unknown(worker: str, key: str, topic: str | None) -> NotFound:
+    of = f"the outbox of {worker} has no" + (f" {topic}" if topic else "")
+    return NotFound(f"{of} effect {key!r}", hint=f"`nova workers outbox {worker}` lists them")
+
+
 def _get(conn: Connection, worker: str, topic: str, key: str) -> Effect:
-    return _effect(conn.execute(select(outbox).where(*_named(worker, topic, key))).one())
+    return effect_of(conn.execute(select(outbox).where(*named(worker, topic, key))).one())
 
 
-def _effect(row: Row[Any]) -> Effect:
+def effect_of(row: Row[Any]) -> Effect:
     return Effect(
         row.worker, row.topic, row.key, json.loads(row.payload), row.state, row.attempts, row.run,
         None if row.result is None else json.loads(row.result), row.error,

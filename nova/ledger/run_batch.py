@@ -23,9 +23,11 @@ _INSERT = """
 """
 _END = "UPDATE runs SET ended_us = ?, status = ?, error = ?, crash = ? WHERE id = ?"
 _START = """
-    INSERT INTO starts (instance, worker, started_us) VALUES (?, ?, ?)
-    ON CONFLICT (instance) DO UPDATE SET worker = excluded.worker, started_us = excluded.started_us
+    INSERT INTO starts (instance, worker, started_us, lineage) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (instance) DO UPDATE SET worker = excluded.worker, started_us = excluded.started_us,
+        lineage = CASE WHEN ?5 THEN excluded.lineage ELSE coalesce(starts.lineage, excluded.lineage) END
 """
+END_LINEAGE = "UPDATE starts SET lineage = NULL WHERE instance = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,12 @@ class Ended:
 
 
 Record = Started | Ended
-EndOne = Callable[[Connection, Ended], None]
+EndOne = Callable[[Connection, Ended], bool]
 
 
 def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
     """In the order given. Runs that end here and spent nothing are ended together, those that began here too as one
-    row each; the others' ends are left to `end_one`.
+    row each; the others' ends are left to `end_one`, which says whether it took them.
     """
     ends: dict[str, Ended] = {}
     for record in records:
@@ -66,9 +68,12 @@ def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
     _insert(conn, starts, whole)
     _close(conn, [whole[run] for run in open_since])
     _add_sums(conn, began, whole)
-    for record in records:
-        if isinstance(record, Ended) and whole.get(record.run.run) is not record:
-            end_one(conn, record)
+    refused = [
+        record
+        for record in records
+        if isinstance(record, Ended) and whole.get(record.run.run) is not record and not end_one(conn, record)
+    ]
+    _mark(conn, records, refused)
 
 
 def _with_money(conn: Connection, run_ids: Collection[str]) -> set[str]:
@@ -96,15 +101,33 @@ def _close(conn: Connection, ends: Sequence[Ended]) -> None:
 
 
 def _insert(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended]) -> None:
-    rows, last = [], {}
+    rows = []
     for key, begun in starts.items():
         run, end, at = begun.run, whole.get(key), to_us(begun.at)
         tail = (None, "running", None, False) if end is None else (to_us(end.at), end.status, _error(end), end.crash)
         rows.append((run.run, run.worker, run.instance, at, *tail, run.manager))
-        last[run.instance] = (run.instance, run.worker, at if begun.slot is None else to_us(begun.slot))
+    driver_of(conn).executemany(_INSERT, rows)
+
+
+def _mark(conn: Connection, records: Sequence[Record], refused: Sequence[Ended]) -> None:
+    """The last start of each instance, and the first of its runs since one succeeded."""
+    last: dict[str, Started] = {}
+    lineages: dict[str, tuple[str | None, bool]] = {}  # the second: whatever was there before is over
+    for record in records:
+        instance = record.run.instance
+        first, anew = lineages.get(instance, (None, False))
+        if isinstance(record, Started):
+            last[instance] = record
+            lineages[instance] = (first or record.run.run, anew)
+        elif record.status == "succeeded" and not any(record is one for one in refused):
+            lineages[instance] = (None, True)
+    starts = []
+    for instance, begun in last.items():
+        at = begun.at if begun.slot is None else begun.slot
+        starts.append((instance, begun.run.worker, to_us(at), *lineages.pop(instance)))
     driver = driver_of(conn)
-    driver.executemany(_INSERT, rows)
-    driver.executemany(_START, list(last.values()))
+    driver.executemany(_START, starts)
+    driver.executemany(END_LINEAGE, [(instance,) for instance, (_, anew) in lineages.items() if anew])
 
 
 def _add_sums(conn: Connection, began: Mapping[str, int], whole: dict[str, Ended]) -> None:

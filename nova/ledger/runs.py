@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from nova.clock import HOUR_US, from_us, to_us
 from nova.errors import NotFound, NovaError
 from nova.ledger.accounts import Bill, book_run
+from nova.ledger.dialect import driver_of
 from nova.ledger.limits import RunRef
-from nova.ledger.run_batch import Ended, Record, Started, write
+from nova.ledger.run_batch import END_LINEAGE, Ended, Record, Started, write
 from nova.ledger.run_records import (
     ADD_ROLLUP,
     ADD_TOTAL,
@@ -180,9 +181,11 @@ class Runs:
     def _write(self, conn: Connection, records: Sequence[Record]) -> None:
         write(conn, records, self._end_one)
 
-    def _end_one(self, conn: Connection, end: Ended) -> None:
-        if not end_run(conn, self._store, end.run, end.at, end.status, end.error, end.crash):
+    def _end_one(self, conn: Connection, end: Ended) -> bool:
+        taken = end_run(conn, self._store, end.run, end.at, end.status, end.error, end.crash)
+        if not taken:
             log.warning("late_result_refused", extra={"action": "late_result_refused", "run": end.run.run})
+        return taken
 
     def started(self, run: RunRef, at: datetime, slot: datetime | None = None) -> None:
         """Also the instance's last start, earlier or later than the one before: clocks are set back.
@@ -197,7 +200,21 @@ class Runs:
 
     def end(self, run: RunRef, at: datetime, status: str, error: str | None = None, crash: bool = False) -> bool:
         """The same, durable on return; False when the run had ended already."""
-        return self._store.apply(lambda conn: end_run(conn, self._store, run, at, status, error, crash))
+        return self._store.apply(lambda conn: self._end_now(conn, Ended(run, at, status, error, crash)))
+
+    def _end_now(self, conn: Connection, end: Ended) -> bool:
+        taken = end_run(conn, self._store, end.run, end.at, end.status, end.error, end.crash)
+        if taken and end.status == "succeeded":
+            driver_of(conn).execute(END_LINEAGE, (end.run.instance,))
+        return taken
+
+    def lineage(self, run: RunRef) -> str:
+        """The first run of its instance since one succeeded: the same for a run and for those that make it again."""
+        mine = select(starts.c.lineage).where(starts.c.instance == run.instance)
+        found: str | None = self._store.apply(
+            lambda conn: conn.execute(mine).scalar()
+        )  # behind what waits to be written
+        return found or run.run
 
     def recover(self, dead: Collection[str]) -> Recovered:
         """Interrupts the open runs of managers that are known to be dead; idempotent."""

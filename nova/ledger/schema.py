@@ -191,6 +191,7 @@ starts = Table(
     Column("instance", Text, primary_key=True),
     column("worker", Text),
     column("started_us", BigInteger),
+    column("lineage", Text, null=True),  # its first run since one succeeded; null: none
     sqlite_with_rowid=False,
 )
 
@@ -315,7 +316,7 @@ outbox = Table(
     column("topic", Text),
     column("key", Text),
     column("payload", Text),  # JSON
-    column("state", Text),  # pending, done, failed
+    column("state", Text),  # pending, done, failed, doubtful
     column("attempts", Integer),
     column("run", Text, null=True),  # who is at it, or did it last
     column("result", Text, null=True),  # JSON

@@ -24,7 +24,10 @@ def second(conn: Connection) -> None:
 
 
 def third(conn: Connection) -> None:
-    """Webhooks, links and touches, attribution, subscriptions, suppressions and the health of platforms."""
+    """Webhooks, links and touches, attribution, subscriptions, suppressions and the health of platforms; which runs
+    are the same one made again.
+    """
+    conn.exec_driver_sql("ALTER TABLE starts ADD COLUMN lineage TEXT")
     for table in TABLES:
         table.create(conn)
 

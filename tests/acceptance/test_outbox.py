@@ -39,11 +39,11 @@ def test_the_example_works_as_printed_and_what_waits_is_shown(nova: Home) -> Non
     sent = nova.path / "sent"
     (agents / "confirmer.py").write_text(SHOP.replace('"sent"', repr(str(sent))) + example)
     nova.run("deploy", "sales", "confirmer", "--every", "1h", "--runtime", "process")
-    assert _outbox(nova)["counts"] == {"pending": 0, "failed": 0, "done": 0}
+    assert _outbox(nova)["counts"] == {"pending": 0, "failed": 0, "doubtful": 0, "done": 0}
     nova.run("workers", "run", "confirmer", code=1)
     until("two mails are sent", lambda: sent.exists() and len(sent.read_text().splitlines()) == 2)
     waits = _outbox(nova)
-    assert waits["counts"] == {"pending": 1, "failed": 0, "done": 2}
+    assert waits["counts"] == {"pending": 1, "failed": 0, "doubtful": 0, "done": 2}
     (effect,) = waits["effects"]
     assert (effect["topic"], effect["key"], effect["attempts"]) == ("mail", "order-2", 1)
     assert effect["error"] == "ValueError: no such mailbox"

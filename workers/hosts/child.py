@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ from workers.hosts.wire import Channel, error_to_wire
 
 if TYPE_CHECKING:
     from nova.fleet.terms import Resources
+    from platforms.connections import Connections
+    from platforms.hands import Hands
 
 _TRACE_LINES = 400
 _TOLD_CHARS = 8_000  # more than is recorded, so that a secret is found before it is cut in two
@@ -80,6 +83,8 @@ class _Instance:
             self._run(job)
         if self._worker is not None:
             self._worker.teardown()
+        if "_connections" in self.__dict__:
+            self._connections.close()
 
     def _terminated(self, _number: int, _frame: FrameType | None) -> None:
         self._stop()
@@ -143,11 +148,17 @@ class _Instance:
             told = f"{too_much_memory(self._limits)} ({told})"
         return {"raised": told[-_TOLD_CHARS:], "trace": lines}
 
-    def _platforms(self) -> Any:
+    def _platforms(self, hands: Hands) -> Any:
         from nova.config import settings_of
         from platforms.clients import Platforms
 
-        return Platforms(settings_of(os.environ))
+        return Platforms(settings_of(os.environ), hands, self._connections)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        from platforms.connections import Connections
+
+        return Connections()
 
 
 def _cpu_s(*, children: bool = True) -> float:

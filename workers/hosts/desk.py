@@ -47,7 +47,10 @@ class Desk(Protocol):
         ...
 
     @property
-    def platforms(self) -> Any: ...
+    def platforms(self) -> Any:
+        """The clients, made for this run."""
+        ...
+
     def wait(self, seconds: float) -> bool:
         """Returns early, with True, when the run is asked to end."""
         ...
@@ -67,6 +70,22 @@ class Desk(Protocol):
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         """Raises OSError when it cannot be started."""
+        ...
+
+    def pace(self, lane: str) -> float:
+        """Seconds to wait before a platform may be called; 0: now, and it was counted."""
+        ...
+
+    def hold(self, lane: str, seconds: float) -> None:
+        """Nobody of this manager goes that way for so long."""
+        ...
+
+    def seen(self, platform: str, seconds: float, limited: bool, error: str | None) -> None:
+        """How a call of a platform went."""
+        ...
+
+    def lineage(self) -> str:
+        """The same for a run and for those that make it again after it failed."""
         ...
 
     def spend(self, price: Money, reason: str) -> None:
@@ -121,4 +140,16 @@ class Desk(Protocol):
 
     def suppress(self, subjects: Sequence[str], reason: str) -> int:
         """How many were not suppressed for this reason before."""
+        ...
+
+    def once_begin(self, what: str, key: str, payload: Any) -> Taken:
+        """An effect on a platform, or what came of it. Raises EffectHeld. `outbox_done` marks it."""
+        ...
+
+    def once_doubt(self, topic: str, key: str, error: str) -> None:
+        """Nobody knows whether it was done."""
+        ...
+
+    def once_forget(self, topic: str, key: str) -> None:
+        """It was not done."""
         ...

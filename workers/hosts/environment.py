@@ -25,6 +25,7 @@ _ALLOWED_LIKE = re.compile(
 # What the manager knows and a command has no business with, unless it is declared.
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|^NOVA_DATABASE_URL$|^NOVA_ALERT_URLS$|_DSN$", re.IGNORECASE)
 
+_PRICES = "NOVA_PLATFORM_PRICES"
 MARK = "NOVA_NURSERY"  # in the environment of a fork server and of all that comes from it
 NO_VALUE = "no value is set for"
 
@@ -63,12 +64,12 @@ def demand(secrets: Iterable[str], known: Mapping[str, str]) -> None:
 
 
 def declared(names: Iterable[str], secrets: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
-    """The variables a deployment declares, as far as they have a value, with the addresses its platforms answer at."""
+    """The variables a deployment declares, as far as they have a value, with its platforms' addresses and prices."""
     chosen = {name: known[name] for name in (*names, *secrets) if name in known}
     platforms = tuple(name.split("_")[0] + "_" for name in secrets)
     bases = {
         name: value
         for name, value in known.items()
-        if platforms and name.startswith(platforms) and name.endswith("_API_BASE")
+        if platforms and (name == _PRICES or (name.startswith(platforms) and name.endswith("_API_BASE")))
     }
     return {**bases, **chosen}

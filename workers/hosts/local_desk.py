@@ -11,6 +11,7 @@ from nova.errors import LedgerConflict, PlatformNotConfigured
 from nova.ledger.entries import Entry
 from nova.ledger.limits import Booked, LimitReached
 from nova.money import Money
+from workers.hands import RunHands
 from workers.hosts.desk import LONGEST_S, About
 from workers.hosts.environment import environment_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nova.ledger.effects import Mark, Taken
+    from platforms.exchange import Exchange
     from workers.hosts.run import Run
     from workers.hosts.shell_run import CommandEnded
 
@@ -51,9 +53,13 @@ class LocalDesk:
 
     @property
     def platforms(self) -> Any:
-        if self._run.services.platforms is None:
+        return self._exchange.platforms(RunHands(self))
+
+    @property
+    def _exchange(self) -> Exchange:
+        if self._run.services.exchange is None:
             raise PlatformNotConfigured("no platforms are available to this run")
-        return self._run.services.platforms
+        return self._run.services.exchange
 
     def wait(self, seconds: float) -> bool:
         self._run.beat(min(seconds, LONGEST_S))
@@ -73,6 +79,20 @@ class LocalDesk:
 
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         return self._run.command(text, cwd, env)
+
+    def pace(self, lane: str) -> float:
+        with self._run.passing():  # a thread whose run was ended calls no platform any more
+            return self._exchange.paces.take(lane)
+
+    def hold(self, lane: str, seconds: float) -> None:
+        self._exchange.paces.hold(lane, seconds)
+
+    def seen(self, platform: str, seconds: float, limited: bool, error: str | None) -> None:
+        self._exchange.health.count(platform, seconds, limited=limited, error=error)
+
+    def lineage(self) -> str:
+        with self._run.passing():
+            return self._ledger.runs.lineage(self._run.ref)
 
     def spend(self, price: Money, reason: str) -> None:
         run = self._run
@@ -175,6 +195,19 @@ class LocalDesk:
     def suppress(self, subjects: Sequence[str], reason: str) -> int:
         with self._run.passing():
             return self._ledger.suppressions.add(subjects, reason, f"worker:{self.about.worker}")
+
+    def once_begin(self, what: str, key: str, payload: Any) -> Taken:
+        with self._run.passing():
+            return self._ledger.once.begin(self.about.worker, self.about.run, what, key, payload)
+
+    def once_doubt(self, topic: str, key: str, error: str) -> None:
+        clean = self._run.services.logs.scrubber.text(error)
+        with self._run.reaching_the_ledger():  # also of a run that was ended
+            self._ledger.once.doubt(self.about.worker, self.about.run, topic, key, clean)
+
+    def once_forget(self, topic: str, key: str) -> None:
+        with self._run.reaching_the_ledger():
+            self._ledger.once.forget(self.about.worker, self.about.run, topic, key)
 
     def _tell(self, booked: Booked) -> None:
         self._run.booked(booked)

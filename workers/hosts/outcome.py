@@ -5,14 +5,19 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from nova.errors import NovaError
+from nova.errors import NovaError, PlatformNotConfigured, PlatformRefused, Unreachable
 from nova.ledger.effects import EffectHeld
+from platforms.base import InDoubt
 from workers.hosts.environment import MissingSecret
 from workers.hosts.remote import Raised
 from workers.outbox import EffectsFailed
 
 _ERROR_CHARS = 8_000  # more than is shown, so that a secret is found before it is cut in two
-_NO_CRASH = (EffectHeld, EffectsFailed, MissingSecret)  # tried again in their own time, or mended by a person
+# Tried again in their own time, or mended by a person. A platform that is down is no fault of the agent's: its breaker
+# sees that the runs fail. Where the ledger is what could not be reached, the run was interrupted, before it comes here.
+_NO_CRASH = (
+    EffectHeld, EffectsFailed, MissingSecret, InDoubt, Unreachable, PlatformRefused, PlatformNotConfigured,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

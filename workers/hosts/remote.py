@@ -19,7 +19,17 @@ from workers.hosts.confines import how_it_ended, too_many_processes
 from workers.hosts.desk import LONGEST_S
 from workers.hosts.environment import MARK, allowed, declared
 from workers.hosts.process import Process
-from workers.hosts.wire import BadMessage, error_of_wire, error_to_wire, read_call, text, text_or_none, texts
+from workers.hosts.wire import (
+    BadMessage,
+    error_of_wire,
+    error_to_wire,
+    lane,
+    read_call,
+    seconds,
+    text,
+    text_or_none,
+    texts,
+)
 from workers.log_lines import LEVELS
 
 if TYPE_CHECKING:
@@ -347,6 +357,9 @@ def _note(desk: Desk, message: Mapping[str, Any]) -> int:
         case "logged", [str(level), str(event), dict(fields)] if level in LEVELS:
             desk.log(level, event, fields)
             return len(event) + len(repr(fields))
+        case "seen", [platform, took, bool() as limited, error]:
+            desk.seen(lane(platform), seconds(took), limited, text_or_none(error))
+            return 100
     raise BadMessage("the worker's process sent a note of no known kind")
 
 

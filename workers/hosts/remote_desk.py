@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nova.errors import PlatformNotConfigured, UsageProblem
+from nova.errors import UsageProblem
 from nova.ledger.effects import Mark, Taken
 from nova.ledger.state_value import encode
 from nova.money import Money
 from workers.gate import LateRun
+from workers.hands import RunHands
 from workers.hosts.desk import LONGEST_S, About
 from workers.hosts.wire import Channel, error_of_wire, plain_money
 
 if TYPE_CHECKING:
+    from platforms.hands import Hands
     from workers.hosts.shell_run import CommandEnded
 
 _BEAT_S = 0.5  # at most so often
@@ -81,7 +83,7 @@ class Answer:
 class RemoteDesk:
     """A Desk. `close` is called when the run is over for this process: what comes later is late."""
 
-    def __init__(self, line: Line, about: About, replicas: int, platforms: Callable[[], Any] | None) -> None:
+    def __init__(self, line: Line, about: About, replicas: int, platforms: Callable[[Hands], Any]) -> None:
         self.about = about
         self.replicas = replicas
         self._line = line
@@ -101,9 +103,7 @@ class RemoteDesk:
 
     @property
     def platforms(self) -> Any:
-        if self._platforms is None:
-            raise PlatformNotConfigured("no platforms are available to this run")
-        return self._platforms()
+        return self._platforms(RunHands(self))
 
     def stop(self) -> None:
         self._stop.set()
@@ -143,6 +143,20 @@ class RemoteDesk:
 
         run = ShellRun(starter(None, None), self.about.currency, booking(self), self.write_log)
         return run.run(text, cwd, env)
+
+    def pace(self, lane: str) -> float:
+        wait_s: float = self._ask("pace", _text(lane))
+        return wait_s
+
+    def hold(self, lane: str, seconds: float) -> None:
+        self._ask("hold", _text(lane), seconds)
+
+    def seen(self, platform: str, seconds: float, limited: bool, error: str | None) -> None:
+        self._note("seen", [platform, seconds, limited, error])
+
+    def lineage(self) -> str:
+        lineage: str = self._ask("lineage")
+        return lineage
 
     def spend(self, price: Money, reason: str) -> None:
         self._ask("spend", plain_money(price), _text(reason or ""))
@@ -208,6 +222,15 @@ class RemoteDesk:
         new: int = self._ask("suppress", list(subjects), _text(reason))
         return new
 
+    def once_begin(self, what: str, key: str, payload: Any) -> Taken:
+        return _taken(self._ask("once_begin", _text(what), _text(key), payload))
+
+    def once_doubt(self, topic: str, key: str, error: str) -> None:
+        self._ask("once_doubt", topic, key, error.encode("utf-8", "replace").decode())
+
+    def once_forget(self, topic: str, key: str) -> None:
+        self._ask("once_forget", topic, key)
+
     def _ask(self, name: str, *arguments: Any) -> Any:
         with self._gate:  # while it is sent, not while it is answered: several threads may ask at once
             if self._closed:
@@ -222,8 +245,8 @@ class RemoteDesk:
 
 
 def _taken(told: Sequence[Any]) -> Taken:
-    topic, key, payload, idempotency_key, attempts, done, result, mark = told
-    return Taken(topic, key, payload, idempotency_key, attempts, done, result, tuple(mark))
+    topic, key, payload, idempotency_key, attempts, done, result, mark, doubtful = told
+    return Taken(topic, key, payload, idempotency_key, attempts, done, result, tuple(mark), doubtful)
 
 
 def _text(value: Any) -> str:

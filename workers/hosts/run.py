@@ -18,6 +18,7 @@ from nova.errors import BudgetExceeded, NovaError, Unreachable
 from nova.ledger.limits import Booked, Breach, LimitReached, RunRef
 from nova.ledger.run_records import ERROR_CHARS
 from nova.money import Money
+from platforms.base import Stopped
 from workers.agents.registry import COMMANDS
 from workers.base_worker import RunResult
 from workers.gate import Gate, LateRun
@@ -295,7 +296,7 @@ class Run:
         if self._unreachable is not None:
             self.log("ERROR", self._unreachable.message)
             return Outcome("interrupted", error=self._unreachable.message)
-        if isinstance(problem, ManagerWasSilent):
+        if isinstance(problem, ManagerWasSilent | Stopped):
             return Outcome("interrupted", error=problem.message)
         try:
             outcome, shown = failure(problem)

@@ -13,6 +13,7 @@ from workers.hosts.leash_client import Leash
 if TYPE_CHECKING:
     from nova.clock import Clock
     from nova.ledger.ledger import Ledger
+    from platforms.exchange import Exchange
     from workers.hosts.nursery_client import Nursery
     from workers.logfile import WorkerLogs
     from workers.normals import Normals
@@ -33,7 +34,7 @@ class Services:
     leash: Leash
     home: str
     agents: Callable[[str, Mapping[str, Any]], tuple[type[BaseWorker], Any]]
-    platforms: Any = None
+    exchange: Exchange | None = None
     nursery: Nursery | None = None
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     was_silent: Callable[[float], bool] = lambda since: False

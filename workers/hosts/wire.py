@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -22,17 +23,33 @@ from nova.errors import (
 )
 from nova.ledger.effects import EffectFailed, EffectHeld, Mark
 from nova.money import MAX_MICROS, Money
+from platforms.base import (
+    BadAnswer,
+    Conflicting,
+    Declined,
+    Forbidden,
+    InDoubt,
+    InvalidRequest,
+    Missing,
+    NotConnected,
+    PlatformFailed,
+    RateLimited,
+    Stopped,
+)
 from workers.gate import LateRun
 from workers.outbox import EffectsFailed
 
 MAX_MESSAGE = 4_000_000  # bytes a worker may send at once: a value of its state has at most a megabyte
 _CHUNK = 65_536
+_LONGEST_S = 1e9
+_LANE = re.compile(r"[a-z0-9_]{1,40}(/[a-z0-9_.-]{1,60})?")
 
 _ERRORS: dict[str, type[NovaError]] = {
     kind.__name__: kind
     for kind in (
         NovaError, UsageProblem, NotFound, Refused, LedgerConflict, BudgetExceeded, PlatformNotConfigured,
-        PlatformRefused, Unreachable, LateRun, EffectHeld, EffectFailed, EffectsFailed,
+        PlatformRefused, Unreachable, LateRun, EffectHeld, EffectFailed, EffectsFailed, PlatformFailed, InvalidRequest,
+        Missing, Conflicting, Declined, InDoubt, Forbidden, BadAnswer, NotConnected, RateLimited, Stopped,
     )
 }  # fmt: skip
 
@@ -130,13 +147,20 @@ def _no_number(text: str) -> NoReturn:
 def error_to_wire(problem: NovaError) -> dict[str, Any]:
     """By the nearest class that both sides know."""
     kind = next(one.__name__ for one in type(problem).__mro__ if one.__name__ in _ERRORS)
-    return {"kind": kind, "message": problem.message, "hint": problem.hint}
+    told: dict[str, Any] = {"kind": kind, "message": problem.message, "hint": problem.hint}
+    if isinstance(problem, RateLimited) and problem.retry_after_s is not None:
+        told["retry_after_s"] = problem.retry_after_s
+    return told
 
 
 def error_of_wire(told: dict[str, Any]) -> NovaError:
     kind, message, hint = told.get("kind"), told.get("message"), told.get("hint")
     known = _ERRORS.get(kind, NovaError) if isinstance(kind, str) else NovaError
-    return known(str(message), hint=hint if isinstance(hint, str) else None)
+    words = hint if isinstance(hint, str) else None
+    if issubclass(known, RateLimited):
+        after_s = told.get("retry_after_s")
+        return known(str(message), hint=words, retry_after_s=None if after_s is None else seconds(after_s))
+    return known(str(message), hint=words)
 
 
 Reader = Callable[[Any], Any]
@@ -162,6 +186,18 @@ def texts(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise BadMessage(f"a list was expected, not {_shown(value)}")
     return [text(one) for one in value]
+
+
+def lane(value: Any) -> str:
+    if not _LANE.fullmatch(text(value)):
+        raise BadMessage(f"a platform's lane was expected, not {_shown(value)}")
+    return str(value)
+
+
+def seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LONGEST_S:
+        raise BadMessage(f"some seconds were expected, not {_shown(value)}")
+    return float(value)
 
 
 def anything(value: Any) -> Any:
@@ -220,6 +256,12 @@ CALLS: dict[str, Call] = {
     "outbox_release": Call((text, text)),
     "suppressed": Call((texts,)),
     "suppress": Call((texts, text)),
+    "pace": Call((lane,)),
+    "hold": Call((lane, seconds)),
+    "lineage": Call(),
+    "once_begin": Call((text, text, anything)),
+    "once_doubt": Call((text, text, text)),
+    "once_forget": Call((text, text)),
 }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nova.ledger.effects import Effect
 
 _ERROR_WIDTH = 60
+_SHOWN = ("pending", "failed", "done")  # also where there is none
 _COLUMNS = (
     Column("topic"),
     Column("key"),
@@ -58,7 +59,7 @@ def outbox(
     with session() as nova:
         _check(nova, name)
         chosen = nova.ledger.outbox.retry(name, retry, topic, by=person(by)) if retry is not None else None
-        states = ("pending", "failed", "done") if everything else ("pending", "failed")
+        states = ("pending", "failed", "doubtful", "done") if everything else ("pending", "failed", "doubtful")
         effects = nova.ledger.outbox.of(name, states, n) if chosen is None else chosen
         counts = nova.ledger.outbox.counts(name)
         now = nova.clock.now()
@@ -88,8 +89,12 @@ def _show(name: str, effects: list[Effect], counts: dict[str, int], now: datetim
         table(_COLUMNS, [_cells(effect, now) for effect in effects])
     else:
         note(f"{name} has no effect that waits or was given up")
-    told = ", ".join(f"{count:,} {state}" for state, count in counts.items())
-    line(f"{name}: {told}")
+    told = [f"{count:,} {_said(state)}" for state, count in counts.items() if count or state in _SHOWN]
+    line(f"{name}: {', '.join(told)}")
+
+
+def _said(state: str) -> str:
+    return "in doubt" if state == "doubtful" else state
 
 
 def _cells(effect: Effect, now: datetime) -> list[str]:
@@ -97,4 +102,12 @@ def _cells(effect: Effect, now: datetime) -> list[str]:
     if effect.state == "pending":
         due = "now" if effect.attempts == 0 or effect.due_at <= now else render.age(effect.due_at, now)
     error = render.short(effect.error, _ERROR_WIDTH)
-    return [effect.topic, effect.key, effect.state, str(effect.attempts), render.age(effect.at, now), due, error]
+    return [
+        effect.topic,
+        effect.key,
+        _said(effect.state),
+        str(effect.attempts),
+        render.age(effect.at, now),
+        due,
+        error,
+    ]

@@ -51,7 +51,7 @@ def run(name: Worker, json: AsJson = False) -> None:
         _say_what_holds_it(nova, name)
         once = ForegroundRun(
             nova.fleet, nova.ledger, manager_settings(nova), nova.clock, show, alerts=nova.alerts,
-            platforms=nova.platforms,
+            exchange=nova.exchange,
         )  # fmt: skip
         with captured(), _obeying_signals(once) as asked:
             ended = once.run(name)

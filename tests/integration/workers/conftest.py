@@ -15,10 +15,12 @@ import pytest
 from sqlalchemy import func, select
 
 from nova.clock import SystemClock
+from nova.config import load_settings
 from nova.errors import NotFound
 from nova.ledger.ledger import Ledger
 from nova.ledger.schema import entries
 from nova.money import Money
+from platforms.exchange import Exchange
 from workers.agents.shell import Shell
 from workers.base_worker import BaseWorker
 from workers.hosts.base import Fact, InstanceId, Report, Spec
@@ -155,8 +157,9 @@ def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
     leash = Leash(manager)
     logs = WorkerLogs(home / "logs" / "workers", clock)
     nursery = Nursery(manager, leash)
+    exchange = Exchange(load_settings({"NOVA_HOME": str(home)}, home), clock.now)
     services = Services(
-        manager, ledger, clock, logs, leash, str(home), agents, nursery=nursery, normals=Normals(ledger, clock)
+        manager, ledger, clock, logs, leash, str(home), agents, exchange, nursery, normals=Normals(ledger, clock)
     )
     rig = Rig(services, {})
     yield rig

@@ -58,6 +58,7 @@ def as_schema_1(path: Path) -> None:
     with closing(sqlite3.connect(path)) as conn:
         conn.executescript("""
             DROP TABLE leases; DROP TABLE outbox; ALTER TABLE runs DROP COLUMN cost_micros;
+            ALTER TABLE starts DROP COLUMN lineage;
             ALTER TABLE managers DROP COLUMN beats; ALTER TABLE managers DROP COLUMN fenced_by;
             ALTER TABLE budget_usage DROP COLUMN warned_micros;
             DELETE FROM budget_usage WHERE "window" = 'total'; DELETE FROM meta WHERE key LIKE 'migration:_';

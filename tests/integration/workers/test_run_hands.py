@@ -1,0 +1,268 @@
+"""What a platform's client may ask of a run: the same in a thread and in a process of its own."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from nova.errors import Refused
+from nova.ledger.limits import Limit
+from nova.money import Money
+from workers.hosts.base import Spec
+
+from .conftest import Rig, booked
+
+
+@pytest.fixture(params=["thread", "process"])
+def runtime(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+# A vendor is a file: a line for each thing it has accepted.
+PRELUDE = """
+from pathlib import Path
+from nova.errors import Unreachable
+from nova.money import Money
+from platforms.base import Declined, InDoubt, RateLimited, Stopped
+from platforms.line import Line, Patience
+
+vendor = Path({vendor!r})
+hands = ctx.platforms._hands
+line = Line("vendor", lambda error: None, hands, Patience(attempts=1))
+
+def accept(key, answer=None):
+    with vendor.open("a") as file:
+        file.write(key + "\\n")
+    if isinstance(answer, BaseException):
+        raise answer
+    return {{"id": key}}
+
+def once(content, answer=None, find=None):
+    def act(key):
+        return line.call("send", lambda: accept(key, answer), repeatable=False)
+    return hands.once("vendor send", hands.key("send", content), {{"to": content}}, act, find)
+"""
+
+
+class Vendor:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def accepted(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> Vendor:
+    return Vendor(tmp_path / "vendor")
+
+
+def spec(rig: Rig, runtime: str, vendor: Vendor, body: str, worker: str = "w", **more: Any) -> Spec:
+    text = PRELUDE.format(vendor=str(vendor.path)) + dedent(body)
+    found = rig.process(text, worker, **more)
+    if runtime == "process":
+        return found
+    agents: Any = rig.services.agents
+    agents[worker] = runpy.run_path(str(rig.agents / f"{worker}.py"))["Agent"]
+    return rig.spec(worker, **more)
+
+
+def again(rig: Rig, count: int) -> Any:
+    """The next run, at once: it is the `count`-th that has ended."""
+    rig.leap(4000)
+    return rig.ended("w", count)
+
+
+KEYS = """
+keys = [hands.key("pay", "5"), hands.key("pay", "5"), hands.key("pay", "6")]
+ctx.state[str(len(ctx.state))] = keys
+return RunResult(len(ctx.state) > 2, "no luck")
+"""
+
+
+def test_a_run_made_again_repeats_its_keys_and_the_run_after_a_success_has_new_ones(
+    rig: Rig, runtime: str, vendor: Vendor
+) -> None:
+    rig.sync(spec(rig, runtime, vendor, KEYS))
+    rig.ended("w", 1)
+    for count in (2, 3, 4):
+        again(rig, count)
+    first, second, third, after = (rig.ledger.state.all("w")[str(n)] for n in range(4))
+    assert first == second == third
+    assert len(set(first)) == 3, "the second of the same is another effect"
+    assert not set(after) & set(first)
+
+
+SENDS = """
+sent = [once("kim"), once("kim"), once("lee")]
+ctx.state[str(len(ctx.state))] = sent
+return RunResult(len(ctx.state) > 1, "no luck")
+"""
+
+
+def test_what_was_done_before_is_only_told_again(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    rig.sync(spec(rig, runtime, vendor, SENDS))
+    rig.ended("w", 1)
+    assert again(rig, 2).status == "succeeded"
+    assert rig.ledger.state.all("w")["0"] == rig.ledger.state.all("w")["1"]
+    assert len(vendor.accepted) == len(set(vendor.accepted)) == 3
+    again(rig, 3)
+    assert len(set(vendor.accepted)) == 6, "a run after a success means its effects anew"
+
+
+DOUBT = 'once("kim", Unreachable("cut off"))'
+SETTLED = 'ctx.state["told"] = once("kim")'
+FOUND = 'ctx.state["told"] = once("kim", find=lambda key: {"id": "found"})'
+NOT_FOUND = 'ctx.state["told"] = once("kim", find=lambda key: None)'
+
+
+def doubted(rig: Rig, runtime: str, vendor: Vendor, then: str) -> Any:
+    """Two runs: the first does not hear how it ended, the second is `then`."""
+    body = f"if not vendor.exists():\n    {DOUBT}\nelse:\n    {then}"
+    rig.sync(spec(rig, runtime, vendor, body))
+    run = rig.ended("w", 1)
+    assert (run.status, run.crash, run.error) == ("failed", False, "cut off")
+    (effect,) = rig.ledger.outbox.of("w")
+    assert (effect.state, effect.topic, effect.error) == ("doubtful", "platform:vendor send", "cut off")
+    return again(rig, 2)
+
+
+def test_what_may_have_been_done_is_not_repeated(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    run = doubted(rig, runtime, vendor, SETTLED)
+    assert (run.status, run.crash) == ("failed", False)
+    assert "not done again" in run.error
+    assert len(vendor.accepted) == 1
+    assert rig.ledger.outbox.counts("w")["doubtful"] == 1
+    (effect,) = rig.ledger.outbox.of("w")
+    assert rig.ledger.once.settle("w", effect.key, by="kim")[0].state == "done"
+    with pytest.raises(Refused):
+        rig.ledger.once.settle("w", effect.key, by="kim")
+    assert again(rig, 3).status == "succeeded", "a person saw that it was done"
+    assert (len(vendor.accepted), rig.ledger.state.all("w")["told"]) == (1, None)
+
+
+def test_a_person_may_have_it_done_again(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    doubted(rig, runtime, vendor, SETTLED)
+    (effect,) = rig.ledger.outbox.of("w")
+    rig.ledger.outbox.retry("w", effect.key, by="kim")
+    assert again(rig, 3).status == "succeeded"
+    assert vendor.accepted == [effect.key, effect.key]
+
+
+@pytest.mark.parametrize(("then", "accepted"), [(FOUND, 1), (NOT_FOUND, 2)])
+def test_the_vendor_is_asked_where_it_can_tell(
+    then: str, accepted: int, rig: Rig, runtime: str, vendor: Vendor
+) -> None:
+    assert doubted(rig, runtime, vendor, then).status == "succeeded"
+    assert len(vendor.accepted) == accepted
+    (effect,) = rig.ledger.outbox.of("w", ["done"])
+    assert effect.result == rig.ledger.state.all("w")["told"]
+
+
+REFUSED = """
+for problem in (Declined("no"), RateLimited(retry_after_s=0.2)):
+    try:
+        once("kim", problem)
+    except type(problem) as caught:
+        ctx.state[type(caught).__name__] = getattr(caught, "retry_after_s", 0)
+try:
+    once("lee", Unreachable("cut off"))
+except Unreachable:
+    ctx.state["same run"] = once("lee", find=lambda key: {"id": key})
+"""
+
+
+def test_what_was_surely_not_done_leaves_nothing_behind(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    rig.sync(spec(rig, runtime, vendor, REFUSED))
+    assert rig.ended("w").status == "succeeded"
+    state = rig.ledger.state.all("w")
+    assert (state["Declined"], state["RateLimited"]) == (0, 0.2)
+    (effect,) = rig.ledger.outbox.of("w")
+    assert (effect.state, effect.payload) == ("done", {"to": "lee"}), "asked for again, it is the same effect"
+    assert len(vendor.accepted) == 3
+
+
+def test_a_killed_process_may_have_done_it(rig: Rig, vendor: Vendor) -> None:
+    rig.sync(
+        spec(
+            rig,
+            "process",
+            vendor,
+            "def die(key):\n    accept(key)\n    os.kill(os.getpid(), 9)\n"
+            """
+if vendor.exists():
+    once("kim")
+hands.once("vendor send", hands.key("send", "kim"), {}, die)
+""",
+        )
+    )
+    assert rig.ended("w", 1).crash
+    assert "not done again" in rig.ended("w", 2).error, "a crash is made again by itself"
+    assert rig.ledger.outbox.counts("w")["doubtful"] == 1
+    assert len(vendor.accepted) == 1
+
+
+PAYS = """
+try:
+    line.call("post", lambda: accept("post"), price=Money.parse(ctx.config["price"], "USD"))
+finally:
+    ctx.state["asked"] = len(vendor.read_text()) if vendor.exists() else 0
+"""
+
+
+def test_a_call_is_paid_for_or_not_made(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    limits = (Limit("worker:w", "day", Money.parse("1", "USD")),)
+    rig.sync(spec(rig, runtime, vendor, PAYS, config={"price": "0.25"}, limits=limits))
+    assert rig.ended("w").status == "succeeded"
+    assert booked(rig.ledger, "w", "cost") == Money.parse("0.25", "USD")
+    rig.sync(spec(rig, runtime, vendor, PAYS, config={"price": "5"}, limits=limits))
+    assert again(rig, 2).status == "interrupted"
+    assert vendor.accepted == ["post"]
+    assert booked(rig.ledger, "w", "cost") == Money.parse("0.25", "USD")
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "crash"),
+    [
+        ('RateLimited("slowly", retry_after_s=3)', "failed", False),
+        ('Unreachable("vendor is down")', "failed", False),
+        ('Declined("no")', "failed", True),
+        ('Stopped("asked to end")', "interrupted", False),
+    ],
+)
+def test_how_a_run_ends_that_a_platform_failed(
+    raised: str, status: str, crash: bool, rig: Rig, runtime: str, vendor: Vendor
+) -> None:
+    rig.sync(spec(rig, runtime, vendor, f"raise {raised}"))
+    run = rig.ended("w")
+    assert (run.status, run.crash) == (status, crash)
+    assert run.error in raised
+
+
+def test_threads_and_processes_of_a_manager_share_limits_and_holds(rig: Rig, vendor: Vendor) -> None:
+    exchange = rig.services.exchange
+    assert exchange is not None
+    exchange.paces.hold("vendor/write", 500.0)
+    body = 'ctx.state["wait"] = [hands.pace("vendor/write"), hands.pace("vendor")]\nhands.hold("vendor", 90.0)'
+    for runtime in ("thread", "process"):
+        rig.sync(spec(rig, runtime, vendor, body, runtime))
+        assert rig.ended(runtime).status == "succeeded"
+    (in_thread, free), (in_process, held) = (rig.ledger.state.all(name)["wait"] for name in ("thread", "process"))
+    assert (400 < in_thread <= 500, 400 < in_process <= 500, free) == (True, True, 0)
+    assert 50 < held <= 90, "what a thread was asked to wait, the process waits too"
+    assert 50 < exchange.paces.take("vendor") <= 90
+
+
+def test_calls_of_every_run_are_counted(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    body = 'line.call("send", lambda: accept("a"))\nline.call("send", lambda: accept("b", Unreachable("down")))'
+    rig.sync(spec(rig, runtime, vendor, body))
+    rig.ended("w")
+    assert rig.services.exchange is not None
+    (counted,) = rig.services.exchange.health.take()
+    assert (counted.platform, counted.calls, counted.errors, counted.limited) == ("vendor", 2, 1, 0)
+    assert counted.last_error == "send: down"

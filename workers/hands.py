@@ -1,0 +1,154 @@
+"""The hands of a run towards the platforms: what a client asks of whom it works for goes to the run's desk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nova.errors import NovaError
+from nova.ledger.effects import encode_payload, encode_result
+from nova.money import Money
+from nova.people import subject_of_email
+from platforms.base import InDoubt, RateLimited, nothing_done
+from platforms.health import told
+from workers.spending import Spending
+
+if TYPE_CHECKING:
+    from nova.ledger.effects import Taken
+    from platforms.hands import Bill, Find
+    from workers.hosts.desk import Desk
+
+_KEY_CHARS = 40
+_ERROR_CHARS = 2_000
+
+
+class RunHands:
+    """`Hands` of one run, in its manager's process or in its own. Once the run is over, calls raise LateRun."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._lock = threading.Lock()
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self._kinds: dict[str, tuple[str, str]] = {}
+
+    def pace(self, lane: str) -> float:
+        return self._desk.pace(lane)
+
+    def hold(self, lane: str, seconds: float) -> None:
+        self._desk.hold(lane, seconds)
+
+    def wait(self, seconds: float) -> bool:
+        return self._desk.wait(seconds)
+
+    def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
+        """As ctx.spending: what is not settled, because nobody knows how it ended, is charged in full."""
+        reservation = self._desk.reserve(ceiling, False)
+        return Spending(ceiling, lambda actual: self._desk.settle(reservation, actual, reason), release_on_error=False)
+
+    def key(self, what: str, content: str) -> str:
+        """Of worker, instance, lineage, operation, content, and how many of the same this run has asked for before.
+
+        Other content is another effect: what changes by itself, such as the time, must not be in it.
+        """
+        kind = (what, hashlib.sha256(content.encode()).hexdigest())
+        with self._lock:
+            self._asked[kind] += 1
+            about = self._desk.about
+            name = json.dumps([about.worker, about.instance, self._lineage, *kind, self._asked[kind]])
+            key = hashlib.sha256(name.encode()).hexdigest()[:_KEY_CHARS]
+            self._kinds[key] = kind
+        return key
+
+    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+        """An error that proves that nothing was done leaves no trace; another one leaves the effect in doubt."""
+        encode_payload(what, key, payload)
+        try:
+            taken = self._desk.once_begin(what, key, payload)
+            if taken.done:
+                return taken.result
+            if taken.doubtful:
+                result = self._found(taken, key, find)
+                if result is not None:
+                    return self._done(taken, result)
+            return self._done(taken, self._acted(taken, key, action))
+        except BaseException:
+            self._give_back(key)
+            raise
+
+    def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
+        with suppress(NovaError):  # of a run that is over
+            self._desk.seen(platform, seconds, isinstance(problem, RateLimited), told(what, problem))
+
+    def labels(self) -> Mapping[str, str]:
+        about = self._desk.about
+        return {"nova_worker": about.worker, "nova_run": about.run}
+
+    def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
+        """The desk is asked for hashes of the addresses."""
+        subjects = {address: subject_of_email(address) for address in addresses}
+        reasons = self._desk.suppressed(list(subjects.values()))
+        return {address: reasons[subject] for address, subject in subjects.items() if subject in reasons}
+
+    @cached_property
+    def _lineage(self) -> str:
+        return self._desk.lineage()
+
+    def _found(self, taken: Taken, key: str, find: Find | None) -> Any:
+        """What the platform knows of an earlier attempt; None: nothing. Raises InDoubt where that cannot be told."""
+        why = "an earlier attempt may have been carried out"
+        try:
+            if find is not None:
+                return find(key)
+        except InDoubt as problem:
+            why = problem.message
+        except BaseException as problem:
+            self._doubt(taken, problem)
+            raise
+        worker = self._desk.about.worker
+        doubt = InDoubt(
+            f"{taken.topic}: {why}; it is not done again",
+            hint=f"`nova workers outbox {worker} --done {key}` where it was done, `--retry {key}` where it was not",
+        )
+        self._doubt(taken, doubt)
+        raise doubt
+
+    def _acted(self, taken: Taken, key: str, action: Callable[[str], Any]) -> Any:
+        try:
+            return action(key)
+        except BaseException as problem:
+            if nothing_done(problem):
+                with suppress(NovaError):
+                    self._desk.once_forget(taken.topic, taken.key)
+            else:
+                self._doubt(taken, problem)
+            raise
+
+    def _done(self, taken: Taken, result: Any) -> Any:
+        """A result that is no JSON is its author's mistake, told after the effect was marked, because it was done."""
+        try:
+            body = encode_result(taken.topic, taken.key, result)
+        except NovaError:
+            self._desk.outbox_done(taken.topic, taken.key, None)
+            raise
+        kept = json.loads(body)
+        self._desk.outbox_done(taken.topic, taken.key, kept)
+        return kept
+
+    def _doubt(self, taken: Taken, problem: BaseException) -> None:
+        """Where it cannot be written the row still names this run, which says the same once the run is over."""
+        words = problem.message if isinstance(problem, NovaError) else f"{type(problem).__name__}: {problem}"
+        with suppress(NovaError):
+            self._desk.once_doubt(taken.topic, taken.key, words[:_ERROR_CHARS])
+
+    def _give_back(self, key: str) -> None:
+        """So that a run which asks again for what failed asks for the same, and no second one."""
+        with self._lock:
+            kind = self._kinds.pop(key, None)
+            if kind is not None:
+                self._asked[kind] -= 1
