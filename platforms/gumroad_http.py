@@ -23,7 +23,7 @@ KEY = "GUMROAD_ACCESS_TOKEN"
 _MOST_BYTES = 32_000_000
 _SAID_CHARS = 300
 _MISSING = re.compile(r"not found|does not exist", re.IGNORECASE)
-_WRONG = re.compile(r"^(invalid|valid |unable to subscribe|you are missing)|must be|is required|is not a supported")
+_WRONG = re.compile(r"^(invalid|valid |unable to subscribe|you are missing)|is required|is not a supported")
 
 Params = Mapping[str, str]
 

@@ -18,7 +18,7 @@ from platforms.connections import Connections
 from platforms.events import Balance, PlatformEvent, SubscriptionFact
 from platforms.gumroad_http import Wire
 from platforms.gumroad_mapping import SOURCE, events_of
-from platforms.gumroad_money import to_cents
+from platforms.gumroad_money import nearly, to_cents
 from platforms.gumroad_objects import TAG, Hook, License, OfferCode, Product, Sale, Subscriber
 from platforms.gumroad_reader import Reader
 from platforms.hands import Find, Hands
@@ -228,10 +228,10 @@ class Gumroad:
 
         def find(key: str) -> Any:
             now = self.sale(sale_id)
-            given = now.listed - now.refundable if now.partial else None
-            if now.whole or (amount is not None and given == amount):
+            given = now.listed - now.refundable
+            if now.whole or (now.partial and amount is not None and nearly(given, amount)):
                 return {"sale": now.id, "refunded": str(now.refunded)}
-            if given is None:
+            if not now.partial or amount is None:
                 return None
             raise InDoubt(
                 f"{given} {given.currency} of that sale were given back: it cannot be told whether this was among them",

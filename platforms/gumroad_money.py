@@ -43,6 +43,12 @@ def to_cents(money: Money) -> int:
     return money.micros // _unit(money.currency)
 
 
+def nearly(one: Money, other: Money) -> bool:
+    """But for what is lost where Gumroad counts in dollars and tells in the listed currency."""
+    lost = 0 if one.currency == USD else _unit(one.currency)
+    return one.currency == other.currency and abs(one.micros - other.micros) <= lost
+
+
 def from_text(text: object, currency: str) -> Money | None:
     """The first number of a text as Gumroad shows it to people; None where there is none."""
     found = _NUMBER.search(text) if isinstance(text, str) else None

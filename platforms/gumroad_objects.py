@@ -280,7 +280,7 @@ def _query(address: object) -> dict[str, str]:
 
 
 def _refunded(price: Money, listed: Money, refundable: Money, *, whole: bool, partial: bool) -> Money:
-    """In dollars. What is left is told in the listed currency only, so there the share of it is taken to the cent."""
+    """In dollars. What is left is told in the listed currency only, so that its share is right within a cent."""
     if whole or not partial:
         return price if whole else Money.zero(USD)
     if not listed or refundable > listed:
