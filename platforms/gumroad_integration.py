@@ -19,7 +19,7 @@ from platforms.events import Balance, PlatformEvent, SubscriptionFact
 from platforms.gumroad_http import Wire
 from platforms.gumroad_mapping import SOURCE, events_of
 from platforms.gumroad_money import nearly, to_cents
-from platforms.gumroad_objects import TAG, Hook, License, OfferCode, Product, Sale, Subscriber
+from platforms.gumroad_objects import TAG, Hook, License, OfferCode, Product, Sale, Subscriber, pinged
 from platforms.gumroad_reader import Reader
 from platforms.hands import Find, Hands
 from platforms.line import Line, Patience
@@ -202,14 +202,15 @@ class Gumroad:
         """Also one that failed or was a test, which Gumroad does not tell of a single sale: see `sale_events`."""
         return Sale.read(_part(self._get(f"/sales/{_in_path(id)}", _SEE), "sale"))
 
-    def sale_events(self, sale_id: str) -> list[PlatformEvent]:
+    def sale_events(self, sale_id: str, ping: Mapping[str, str] | None = None) -> list[PlatformEvent]:
         """What is to be booked of a sale that somebody named, fetched again. None for what is no successful sale.
 
-        Raises Missing where it is not this account's.
+        Only a `ping` tells by which address the customer came: of it `url_params[…]` is taken, and no money. Raises
+        Missing where the sale is not this account's.
         """
         named = self.sale(sale_id)
         listed = (one for one in self.sales(order=named.order) if one.id == named.id) if named.order else iter(())
-        return [event for sale in listed for event in events_of(sale)]
+        return [event for sale in listed for event in events_of(pinged(sale, ping or {}))]
 
     def refund(self, sale_id: str, amount: Money | None = None) -> Sale:
         """Gives all of it back, or an `amount` in the currency the product is listed in. Returns the sale after it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -256,6 +256,18 @@ def tag_of(said: Json) -> Tag | None:
             return Tag(worker, place)
     led = _query(said.get("referrer")).get(TAG, "")
     return Tag(led, "referrer") if led.strip() else None
+
+
+def pinged(sale: Sale, ping: Mapping[str, str]) -> Sale:
+    """With what a ping says of the address the customer came by: `url_params[nova_worker]=mailer`."""
+    params = {name[11:-1]: value for name, value in ping.items() if name.startswith("url_params[") and name[-1] == "]"}
+    said = {"url_params": params}
+    return replace(
+        sale,
+        tag=sale.tag or tag_of(said),
+        link=sale.link or _param(said, "nova_link"),
+        campaign=sale.campaign or _param(said, "utm_campaign"),
+    )
 
 
 def instant(text: object) -> datetime:

@@ -120,9 +120,23 @@ _SERVICE = {
     "status": Command("service:status", "Show the units that run a manager here, this user's and the system's."),
     "uninstall": Command("service:uninstall", "Stop the manager's service and take its unit away."),
 }
-_PLATFORMS = {
+_GUMROAD = {
+    "products": Command("gumroad:products", "Show the products with their prices and what they sold."),
+    "price": Command("gumroad:price", "Change what a product costs."),
+    "publish": Command("gumroad:publish", "Put a product into the shop."),
+    "unpublish": Command("gumroad:unpublish", "Take a product out of the shop; who bought it keeps it."),
+    "codes": Command("gumroad:codes", "Show the offer codes of a product, add one or take one back."),
+    "sales": Command("gumroad:sales", "Show sales, the newest first."),
+    "revenue": Command("gumroad:revenue", "Sum up the sales of a period by product, as Gumroad tells them now."),
+    "subscribers": Command("gumroad:subscribers", "Show who subscribes to a product now."),
+    "license": Command("gumroad:license_key", "Verify a license key, without counting a use."),
+    "refund": Command("gumroad:refund", "Give a customer the money back, all of it or an amount."),
+    "hooks": Command("gumroad:hooks", "Show where Gumroad posts what happens, add an address or take one back."),
+}
+_PLATFORMS: dict[str, Command | Group] = {
     "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
+    "gumroad": Group("Gumroad's products, sales, subscribers and licenses.", _GUMROAD),
 }
 _WEBHOOKS = {
     "list": Command("webhooks:list_webhooks", "Show the webhooks nova takes, and what has come."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,8 +29,8 @@ _PINGS_OF_SALES = ("sale", "refund", "refunded", "dispute", "dispute_won", "")
 
 
 class Sales(Protocol):
-    def sale_events(self, sale_id: str) -> Sequence[PlatformEvent]:
-        """Of one sale as Gumroad tells it now. Raises Missing."""
+    def sale_events(self, sale_id: str, ping: Mapping[str, str] | None = None) -> Sequence[PlatformEvent]:
+        """Of one sale as Gumroad tells it now, with the address that the ping names. Raises Missing."""
         ...
 
     def close(self) -> None: ...
@@ -88,7 +88,7 @@ def gumroad_ping(kept: Kept) -> str | None:
         return kept.done("a test: nothing to book")
     client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad"))
     try:
-        events = client.sale_events(said["sale_id"])
+        events = client.sale_events(said["sale_id"], said)
     finally:
         client.close()
     return kept.book(events) if events else kept.done("a sale without money: nothing to book")

@@ -115,7 +115,9 @@ def test_refunds_whole_and_in_part_are_made_once(shop: Shop, emulate: Any, conne
     gumroad = connect(server, hands=Forgetful())
     euro, whole = shop.sell(shop.product("E", 2000, "eur")), shop.sell(shop.product())
     part = Money.parse("5", "EUR")
-    assert [gumroad.refund(euro.id, part).refunded for _ in range(3)] == [Money.parse("5.57", "USD")] * 3  # within a cent, as Gumroad tells it in euros
+    assert [gumroad.refund(euro.id, part).refunded for _ in range(3)] == [
+        Money.parse("5.57", "USD")
+    ] * 3  # within a cent, as Gumroad tells it in euros
     assert [gumroad.refund(whole.id).whole for _ in range(3)] == [True] * 3
     assert (len(euro.refunds), len(whole.refunds)) == (1, 1)
     with pytest.raises(UsageProblem, match="EUR"):

@@ -204,10 +204,12 @@ def test_a_ping_is_believed_by_the_sale_alone(
     assert gumroad.sale_events(test.id) == []
     with pytest.raises(NovaError):
         gumroad.sale_events("nobody==")
+    ping = {"sale_id": sale.id, "price": "999999", "url_params[nova_worker]": "mailer"}
     for _ in range(2):
-        events = gumroad.sale_events(sale.id)
+        events = gumroad.sale_events(sale.id, ping)
         nova.ledger.apply(lambda conn: book(conn, nova.ledger.store, "gumroad", events, {}))  # noqa: B023
-    assert len(entries(nova, sale)) == 2
+    assert entries(nova, sale) == [("", "revenue", "10.00"), (":fee", "fee", "-2.09")]
+    assert {event.tag.worker for event in events if event.tag} == {"mailer"}
     assert fetch()["new"] == 0
 
 

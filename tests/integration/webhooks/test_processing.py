@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -194,7 +194,7 @@ class Gumroad:
         self.sales = sales
         self.asked: list[str] = []
 
-    def sale_events(self, sale_id: str) -> Sequence[PlatformEvent]:
+    def sale_events(self, sale_id: str, ping: Mapping[str, str]) -> Sequence[PlatformEvent]:
         self.asked.append(sale_id)
         if sale_id not in self.sales:
             raise Missing("gumroad does not know it")
