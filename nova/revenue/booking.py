@@ -62,10 +62,11 @@ def book(
     settled = _settled(conn, store, fresh, floor)
     recorded: list[Entry] = []
     moved = 0
+    said = claims.of_objects(conn, source, {id for event in events for id in event.objects})
     for payment in _payments(conn, store, source, events).values():
         parts = {one.id: restated.missing(one, payment.stored) for one in payment.events if one.id in totals}
         settled |= {id: part for id, part in parts.items() if part is not None}
-        whose = _whose(conn, source, payment, tags)
+        whose = _whose(conn, said, payment, tags)
         recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
         moved += _moved(conn, store, payment.stored, whose)
     result = record_entries(conn, store, recorded)
@@ -112,9 +113,8 @@ def _payments(conn: Connection, store: Store, source: str, events: Sequence[Plat
     return payments
 
 
-def _whose(conn: Connection, source: str, payment: _Payment, tags: Mapping[str, Tag]) -> Attribution:
-    names = {id for event in payment.events for id in event.objects}
-    found = claims.of_objects(conn, source, names).values() if names else ()
+def _whose(conn: Connection, said: Mapping[str, Claim], payment: _Payment, tags: Mapping[str, Tag]) -> Attribution:
+    found = [said[id] for id in {id for event in payment.events for id in event.objects} if id in said]
     tag = next((tags[event.id] for event in payment.events if event.id in tags), None)
     return resolve(found, _owner(conn, payment.stored), tag)
 
