@@ -93,7 +93,7 @@ def _null_where_nullable(schema: Any) -> Any:
 
 
 def _typed(schema: dict[str, Any], value: Any) -> Any:
-    """Forms carry texts: numbers are read where the document has them."""
+    """Forms carry texts: numbers and booleans are read where the document has them."""
     if isinstance(value, dict):
         inner = schema.get("properties", {})
         return {key: _typed(inner.get(key, {}), item) for key, item in value.items()}
@@ -101,6 +101,8 @@ def _typed(schema: dict[str, Any], value: Any) -> Any:
         return [_typed(schema.get("items", {}), item) for item in value]
     if schema.get("type") == "integer" and isinstance(value, str):
         return int(value)
+    if schema.get("type") == "boolean" and value in ("true", "false"):
+        return value == "true"
     return value
 
 

@@ -3,6 +3,7 @@
     python tests/published_extract.py WHOLE.json OUT.json --note "…" --request "GET /v1/charges" … --leave-out REGEX …
 
 A reference to a schema whose name matches `--leave-out` is dropped: as one of several shapes, or with its property.
+Parameters named by `--without` are dropped too, so that a client which sends them is found out.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _SHAPES = ("anyOf", "oneOf", "allOf")
 class Extract:
     """What is said of some requests, with every schema they need."""
 
-    def __init__(self, whole: dict[str, Any], leave_out: str | None) -> None:
+    def __init__(self, whole: dict[str, Any], leave_out: str | None, without: frozenset[str] = frozenset()) -> None:
         self._whole = whole
+        self._without = without
         self._leave_out = re.compile(leave_out) if leave_out else None
         self._requests: dict[str, Any] = {}
         self._responses: dict[str, Any] = {}
@@ -62,6 +64,7 @@ class Extract:
             if one["in"] == "query":
                 asked["properties"] = {**asked["properties"], one["name"]: one["schema"]}
                 asked["required"] = [*asked["required"], *([one["name"]] if one.get("required") else ())]
+        asked["properties"] = {name: one for name, one in asked["properties"].items() if name not in self._without}
         if not asked["required"]:
             del asked["required"]
         return self._follow(asked)
@@ -139,8 +142,9 @@ def main() -> None:
     parser.add_argument("--request", action="append", required=True)
     parser.add_argument("--schema", action="append", default=[], help="kept too, such as that of errors")
     parser.add_argument("--leave-out")
+    parser.add_argument("--without", action="append", default=[])
     given = parser.parse_args()
-    extract = Extract(json.loads(given.whole.read_text()), given.leave_out)
+    extract = Extract(json.loads(given.whole.read_text()), given.leave_out, frozenset(given.without))
     for request in given.request:
         extract.add(request)
     for name in given.schema:

@@ -73,6 +73,7 @@ class Storefront:
         *,
         key: str = KEY,
         deep: bool = True,
+        api: Callable[..., Api] = Api,
         version: str | None = None,
         port: int = 0,
         on_exchange: Callable[[Exchange], None] | None = None,
@@ -80,7 +81,7 @@ class Storefront:
         self.account = account or Account()
         self.key = key
         self.exchanges: list[Exchange] = []
-        self._api = Api(self.account, deep=deep)
+        self._api = api(self.account, deep=deep)
         self._version = version
         self._on_exchange = on_exchange
         self._faults: list[Fault] = []
@@ -181,7 +182,7 @@ class Storefront:
         request, params = f"{method} {path}", {}
         try:
             request = self._api.name_of(method, path)
-            params = accepted(request, decoded(text))
+            params = accepted(request, decoded(text), self._api.accepted)
             version = self._version or headers.get("stripe-version", _DEFAULT_VERSION)
             answer = _Answer(200, self._api.answer(method, path, params, version, repeat=repeat))
         except NoSuchPath:

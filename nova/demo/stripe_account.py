@@ -248,7 +248,10 @@ class Account:
 
     def _add(self, made: Object) -> Object:
         self._objects[made["id"]] = made
-        insort(self._order.setdefault(made["object"], []), (made["created"], len(self._objects), made["id"]))
+        insort(
+            self._order.setdefault(made["object"], []),
+            (made.get("created", self.now()), len(self._objects), made["id"]),
+        )
         return made
 
     def _id(self, prefix: str) -> str:

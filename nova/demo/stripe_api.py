@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from nova.demo.stripe_account import Account
 from nova.demo.stripe_objects import Object, listed
-from nova.demo.stripe_params import BadParameter
+from nova.demo.stripe_params import ACCEPTED, BadParameter
 
 Params = dict[str, Any]
 
@@ -19,7 +19,7 @@ KINDS = {
     "payouts": "payout",
     "refunds": "refund", "subscriptions": "subscription",
 }  # fmt: skip
-_PATH = re.compile(r"/v1/([a-z_]+)(?:/([A-Za-z0-9_]+))?(?:/([a-z]+))?")
+_PATH = re.compile(r"/v1/(checkout/sessions|[a-z_]+)(?:/([A-Za-z0-9_]+))?(?:/([a-z]+))?")
 _FIRST_WITH_INVOICE_PAYMENTS = "2025-03-31"
 
 
@@ -29,6 +29,9 @@ class NoSuchPath(Exception):
 
 class Api:
     """`version` of a request decides whether charges name their invoice. `deep` False: only one level expands."""
+
+    kinds: ClassVar = KINDS
+    accepted: ClassVar = ACCEPTED
 
     def __init__(self, account: Account, *, deep: bool = True) -> None:
         self._account = account
@@ -46,20 +49,10 @@ class Api:
         collection, id, action = self._split(path)
         if collection == "balance" and id is None and method == "GET":
             return "GET /v1/balance"
-        known = collection in KINDS and (
-            (method == "GET" and action is None)
-            or (method == "POST" and id is None and collection in self._create)
-            or (
-                method == "POST"
-                and id is not None
-                and action is None
-                and collection in ("payment_intents", "charges", "subscriptions", "disputes")
-            )
-            or (method == "POST" and action is not None and (collection, action) in self._act)
-        )
-        if not known:
+        name = f"{method} /v1/{collection}" + ("/{id}" if id else "") + (f"/{action}" if action else "")
+        if name not in self.accepted and (method != "GET" or action is not None or collection not in self.kinds):
             raise NoSuchPath(path)
-        return f"{method} /v1/{collection}" + ("/{id}" if id else "") + (f"/{action}" if action else "")
+        return name
 
     def answer(self, method: str, path: str, params: Params, version: str, *, repeat: bool = False) -> Object:
         """Raises Missing, BadParameter, Unacceptable or Declined.
@@ -75,7 +68,7 @@ class Api:
             elif id is None:
                 found = self._page(collection, params, repeat)
             else:
-                found = self._account.get(id, KINDS[collection])
+                found = self._account.get(id, self.kinds[collection])
             return self._expanded(
                 self._shown(found, version), params.get("expand", []), version, is_list=found["object"] == "list"
             )
@@ -83,11 +76,11 @@ class Api:
     def _post(self, collection: str, id: str | None, action: str | None, params: Params) -> Object:
         if id is None:
             return self._create[collection](params)
-        found = self._account.get(id, KINDS[collection])
+        found = self._account.get(id, self.kinds[collection])
         return self._update(found, params) if action is None else self._act[collection, action](found, params)
 
     def _page(self, collection: str, params: Params, repeat: bool) -> Object:
-        rows = [row for row in self._account.newest_first(KINDS[collection]) if _matches(row, params)]
+        rows = [row for row in self._account.newest_first(self.kinds[collection]) if _matches(row, params)]
         limit = params.get("limit", 10)
         if not 1 <= limit <= 100:
             raise BadParameter("Invalid limit: must be between 1 and 100", "limit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -66,9 +67,9 @@ def decoded(text: str) -> dict[str, Any]:
     return {key: _listed(value) for key, value in tree.items()}
 
 
-def accepted(request: str, given: dict[str, Any]) -> dict[str, Any]:
+def accepted(request: str, given: dict[str, Any], table: Mapping[str, dict[str, str]] = ACCEPTED) -> dict[str, Any]:
     """The parameters with their types. Raises BadParameter for what is unknown, missing or no value of its type."""
-    known = ACCEPTED.get(request, ONE)
+    known = table.get(request, ONE)
     for name in given:
         if name not in known:
             raise BadParameter(f"Received unknown parameter: {name}", name, "parameter_unknown")

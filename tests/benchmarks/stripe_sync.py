@@ -103,7 +103,7 @@ def nova(url: str) -> tuple[float, dict[str, Any]]:
         environ = {**os.environ, "NOVA_HOME": home, "STRIPE_API_KEY": KEY, "STRIPE_API_BASE": url}
         command = [str(Path(sys.executable).with_name("nova")), "revenue", "sync", "stripe", "--json"]
         began = time.perf_counter()
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=home)
+        done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True, cwd=home)
         seconds = time.perf_counter() - began
         if done.returncode:
             raise SystemExit(done.stderr)
