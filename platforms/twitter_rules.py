@@ -14,6 +14,7 @@ _POST = re.compile(
     re.ASCII,
 )
 _USERNAME = re.compile(r"@?(\w{1,15})", re.ASCII)
+_BETWEEN = re.compile(r"^[ \t]*-{3,}[ \t]*$", re.MULTILINE)
 _NEVER = "\ufffe\ufeff\uffff"
 
 
@@ -67,3 +68,12 @@ def username(text: str) -> str:
     if found is None:
         raise InvalidRequest(f"no name of a user: {text!r}", hint="it has up to 15 letters, digits and _")
     return found[1]
+
+
+def parts_of(text: str) -> list[str]:
+    """Of a thread: the texts between lines of dashes alone. Raises InvalidRequest where there is none."""
+    parts = [part.strip() for part in _BETWEEN.split(text.replace("\r\n", "\n"))]
+    found = [part for part in parts if part]
+    if not found:
+        raise InvalidRequest("the thread is empty", hint="part its posts by lines of ---")
+    return found

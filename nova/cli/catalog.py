@@ -133,10 +133,25 @@ _GUMROAD = {
     "refund": Command("gumroad:refund", "Give a customer the money back, all of it or an amount."),
     "hooks": Command("gumroad:hooks", "Show where Gumroad posts what happens, add an address or take one back."),
 }
+_TWITTER = {
+    "post": Command("twitter:post", "Post on X."),
+    "thread": Command("twitter:thread", "Post a thread on X, each part as an answer to the one before."),
+    "delete": Command("twitter:delete", "Delete a post of the account."),
+    "search": Command("twitter:search", "Search the posts of the last seven days, newest first."),
+    "mentions": Command("twitter:mentions", "Show the posts that mention the account, newest first."),
+    "user": Command("twitter:user", "Show users of X and their figures."),
+    "metrics": Command("twitter:metrics", "Show how often posts were seen, liked, answered and passed on."),
+    "like": Command("twitter:like", "Like a post."),
+    "unlike": Command("twitter:unlike", "Like a post no longer."),
+    "retweet": Command("twitter:retweet", "Repost a post."),
+    "unretweet": Command("twitter:unretweet", "Take a repost back."),
+    "limits": Command("twitter:limits", "Show what X still lets the account do, as it told in two harmless calls."),
+}
 _PLATFORMS: dict[str, Command | Group] = {
     "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
     "gumroad": Group("Gumroad's products, sales, subscribers and licenses.", _GUMROAD),
+    "twitter": Group("Posts, search and figures on X.", _TWITTER),
 }
 _WEBHOOKS = {
     "list": Command("webhooks:list_webhooks", "Show the webhooks nova takes, and what has come."),
