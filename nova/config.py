@@ -19,6 +19,8 @@ from nova.clock import parse_duration
 from nova.errors import ConfigInvalid, UsageProblem
 from nova.money import Money
 
+USUAL_PUBLIC_URL = "http://127.0.0.1:8811"  # where `nova serve` listens
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _NEXT_URL = re.compile(r"\s+|,\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
@@ -155,7 +157,7 @@ class Settings(BaseSettings):
     nova_log_format: Format = "text"
     nova_alert_urls: Urls = Field(default=(), repr=False, exclude=True)  # their paths carry tokens
 
-    nova_public_url: Base = "http://127.0.0.1:8811"
+    nova_public_url: Base = USUAL_PUBLIC_URL
 
     autonomous_enabled: Switch = False
     max_daily_budget: Amount = Decimal(100)

@@ -170,6 +170,7 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
         default_daily=Money.of(settings.max_daily_budget, settings.nova_currency),
         department=department,
         variables=variables,
+        public_url=settings.nova_public_url,
         max_hung=settings.worker_max_hung,
         crash_policy=CrashPolicy(
             max_crashes=settings.worker_max_crashes,

@@ -149,6 +149,23 @@ class RunContext:
         """Says that a sale which `source` will report is this worker's. LedgerConflict where it is another's."""
         self._desk.claim(source, object_id)
 
+    def link(
+        self,
+        url: str,
+        campaign: str | None = None,
+        channel: str | None = None,
+        content: str | None = None,
+        *,
+        to: str | None = None,
+    ) -> str:
+        """An address that leads to `url` and counts who follows it, as touches of this worker's work.
+
+        The same arguments give the same address. UTM tags are added, and `nova_click`, which a shop can hand on to the
+        payment. `to` is the email address of whom it is sent to: a click is then theirs; the link does not hold it.
+        """
+        subject = None if to is None else subject_of_email(to)
+        return self._desk.link(url, campaign, channel, content, subject)
+
     def suppressed(self, address: str) -> str | None:
         """Why nobody is to write to this email address any more, such as `unsubscribe`; None: one may."""
         subject = subject_of_email(address)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nova.clock import Clock, iso
+from nova.config import USUAL_PUBLIC_URL
 from nova.errors import NovaError
 from nova.ledger.instances import ManagerRecord
 from nova.money import Money
@@ -32,6 +33,7 @@ from workers.hosts.nursery_client import Nursery
 from workers.hosts.services import Services
 from workers.housekeeping import Housekeeping, PeriodicTask
 from workers.instance import Backoff
+from workers.links import TrackedLinks
 from workers.lock import ManagerInfo, ManagerLock
 from workers.logfile import WorkerLogs
 from workers.recovery import Recovery, recover
@@ -74,6 +76,7 @@ class ManagerSettings:
     grace_s: float = DEFAULT_GRACE_S
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     scrubber: Scrubber = field(default_factory=Scrubber)
+    public_url: str = USUAL_PUBLIC_URL
     max_hung: int = 10  # threads; with more of them it starts itself anew
 
 
@@ -119,6 +122,7 @@ def services_of(
         variables=settings.variables,
         was_silent=keepalive.was_silent,
         normals=normals,
+        links=TrackedLinks(ledger, settings.public_url, settings.home),
     )
 
 

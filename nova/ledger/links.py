@@ -31,7 +31,7 @@ LONGEST_URL = 2000
 _SLUG_CHARS = 12
 _SLUG = re.compile(r"[a-z2-7]{12}")
 _WORD = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
-_MOST_KNOWN = 20_000
+_MOST_KNOWN = 5_000
 
 
 @dataclass(frozen=True, slots=True)

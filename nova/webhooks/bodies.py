@@ -25,6 +25,11 @@ _OBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
 _MILLISECONDS = Decimal(10) ** 11  # seconds since 1970 are fewer until the year 5138
 _MOST_FIELDS = 1000
+_SUPPRESSED = {"spamreport": "spam", "unsubscribe": "unsubscribe", "group_unsubscribe": "unsubscribe"}
+_DROPPED = {
+    "bounced address": "bounce", "unsubscribed address": "unsubscribe", "spam reporting address": "spam",
+    "invalid": "invalid",
+}  # fmt: skip
 
 
 class BadDelivery(NovaError):
@@ -197,7 +202,10 @@ def _shown(said: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MailEvent:
-    """What SendGrid tells of one mail. `worker` and `campaign` are as the sender of the mail tagged it."""
+    """What SendGrid tells of one mail. `worker` and `campaign` are as the sender of the mail tagged it.
+
+    `suppressed` says why nobody is to write to the address any more.
+    """
 
     id: str
     kind: str
@@ -205,6 +213,7 @@ class MailEvent:
     address: str
     worker: str | None
     campaign: str | None
+    suppressed: str | None = None
 
 
 def mail_events(body: bytes) -> list[MailEvent]:
@@ -230,7 +239,16 @@ def _mail_event(said: Mapping[str, Any]) -> MailEvent | None:
     if at is None or not EARLIEST_US <= to_us(at) < LATEST_US or not _ID.fullmatch(kind):
         return None
     worker, campaign = (_named(said, name) for name in ("nova_worker", "nova_campaign"))
-    return MailEvent(id, kind, at, address, worker, campaign)
+    return MailEvent(id, kind, at, address, worker, campaign, _suppressed(kind, said))
+
+
+def _suppressed(kind: str, said: Mapping[str, Any]) -> str | None:
+    """A mail that was blocked may arrive another time, and so may one that was dropped for what it was."""
+    if kind == "bounce":
+        return "bounce" if said.get("type") != "blocked" else None
+    if kind == "dropped":
+        return _DROPPED.get(str(said.get("reason", "")).strip().lower())
+    return _SUPPRESSED.get(kind)
 
 
 def _named(said: Mapping[str, Any], name: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from nova.ledger import deliveries, touches
+from nova.ledger import deliveries, suppressions, touches
 from nova.ledger.deliveries import Delivery
 from nova.ledger.touches import Touch
 from nova.people import subject_of_email
@@ -112,6 +112,9 @@ def mail_report(kept: Kept) -> str:
 
     def work(conn: Connection) -> None:
         touches.add(conn, [touch for one in events if (touch := _touch(one)) is not None])
+        for one in events:
+            if one.suppressed is not None:
+                suppressions.add(conn, [subject_of_email(one.address)], one.suppressed, "sendgrid", one.at)
         deliveries.done(conn, [kept.delivery], kept.nova.clock.now(), counts)
 
     kept.nova.ledger.apply(work)

@@ -134,6 +134,12 @@ class Desk(Protocol):
         """As if it had not been taken."""
         ...
 
+    def link(
+        self, url: str, campaign: str | None, channel: str | None, content: str | None, subject: str | None
+    ) -> str:
+        """The address of a tracked link. Raises UsageProblem for what nobody should be led to."""
+        ...
+
     def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
         """Why they are not to be written to, for those of them that are not."""
         ...

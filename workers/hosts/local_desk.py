@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nova.errors import LedgerConflict, PlatformNotConfigured
+from nova.errors import LedgerConflict, PlatformNotConfigured, UsageProblem
 from nova.ledger.entries import Entry
 from nova.ledger.limits import Booked, LimitReached
 from nova.money import Money
@@ -187,6 +187,15 @@ class LocalDesk:
     def outbox_release(self, topic: str, key: str) -> None:
         with self._run.passing():
             self._ledger.outbox.release(self.about.worker, self.about.run, topic, key)
+
+    def link(
+        self, url: str, campaign: str | None, channel: str | None, content: str | None, subject: str | None
+    ) -> str:
+        links = self._run.services.links
+        if links is None:
+            raise UsageProblem("no link can be tracked in this run")
+        with self._run.passing():
+            return links.address(self.about.worker, url, campaign, channel, content, subject)
 
     def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
         with self._run.passing():

@@ -214,6 +214,12 @@ class RemoteDesk:
     def outbox_release(self, topic: str, key: str) -> None:
         self._ask("outbox_release", topic, key)
 
+    def link(
+        self, url: str, campaign: str | None, channel: str | None, content: str | None, subject: str | None
+    ) -> str:
+        made: str = self._ask("link", _text(url), campaign, channel, content, subject)
+        return made
+
     def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
         why: dict[str, str] = self._ask("suppressed", list(subjects))
         return why

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
     from platforms.exchange import Exchange
     from workers.hosts.nursery_client import Nursery
+    from workers.links import TrackedLinks
     from workers.logfile import WorkerLogs
     from workers.normals import Normals
 
@@ -39,3 +40,4 @@ class Services:
     variables: Callable[[], Mapping[str, str]] = lambda: os.environ
     was_silent: Callable[[float], bool] = lambda since: False
     normals: Normals | None = None
+    links: TrackedLinks | None = None

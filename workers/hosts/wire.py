@@ -254,6 +254,7 @@ CALLS: dict[str, Call] = {
     "outbox_done": Call((text, text, anything)),
     "outbox_failed": Call((text, text, text)),
     "outbox_release": Call((text, text)),
+    "link": Call((text, text_or_none, text_or_none, text_or_none, text_or_none)),
     "suppressed": Call((texts,)),
     "suppress": Call((texts, text)),
     "pace": Call((lane,)),

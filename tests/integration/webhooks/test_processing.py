@@ -251,6 +251,26 @@ def test_opens_and_clicks_of_mails_are_touches_once(nova: Nova, processor: Proce
     assert nova.ledger.deliveries.find("sendgrid", "d1").error == "2 click, 1 delivered, 1 open"
 
 
+def test_who_bounces_complains_or_leaves_is_not_written_to_any_more(nova: Nova, processor: Processor) -> None:
+    told = {
+        "bounce": mail("bounce", "e1", type="bounce"), "blocked": mail("bounce", "e2", type="blocked"),
+        "spam": mail("spamreport", "e3"), "left": mail("unsubscribe", "e4"), "group": mail("group_unsubscribe", "e5"),
+        "spamlist": mail("dropped", "e6", reason="Spam Reporting Address"),
+        "no": mail("dropped", "e7", reason="Invalid"),
+        "content": mail("dropped", "e8", reason="Invalid SMTPAPI header"),
+        "here": mail("delivered", "e9"),
+        "back": mail("dropped", "e10", reason="Bounced Address"),
+    }  # fmt: skip
+    arrive(nova, "sendgrid", *[[{**event, "email": f"{name}@example.com"}] for name, event in told.items()])
+    processor.step()
+    of = nova.ledger.suppressions.of([subject_of_email(f"{name}@example.com") for name in told])
+    assert {name: why for name in told if (why := of.get(subject_of_email(f"{name}@example.com")))} == {
+        "bounce": "bounce", "spam": "spam", "left": "unsubscribe", "group": "unsubscribe", "spamlist": "spam",
+        "no": "invalid", "back": "bounce",
+    }  # fmt: skip
+    assert "example.com" not in str(nova.ledger.suppressions.why(subject_of_email("spam@example.com")))
+
+
 def test_deliveries_of_a_sender_that_was_removed_are_dead(nova: Nova, processor: Processor) -> None:
     arrive(nova, "shop", order("o-1"))
     nova.fleet.remove_webhook("shop")

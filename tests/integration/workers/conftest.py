@@ -29,6 +29,7 @@ from workers.hosts.local import LocalHost
 from workers.hosts.nursery_client import Nursery
 from workers.hosts.services import Services
 from workers.instance import Backoff
+from workers.links import TrackedLinks
 from workers.log_lines import parse
 from workers.logfile import WorkerLogs
 from workers.logs import Log, texts
@@ -159,7 +160,17 @@ def rig(home: Path, ledger: Ledger, agents: Agents) -> Iterator[Rig]:
     nursery = Nursery(manager, leash)
     exchange = Exchange(load_settings({"NOVA_HOME": str(home)}, home), clock.now)
     services = Services(
-        manager, ledger, clock, logs, leash, str(home), agents, exchange, nursery, normals=Normals(ledger, clock)
+        manager,
+        ledger,
+        clock,
+        logs,
+        leash,
+        str(home),
+        agents,
+        exchange,
+        nursery=nursery,
+        normals=Normals(ledger, clock),
+        links=TrackedLinks(ledger, "https://go.example", home),
     )
     rig = Rig(services, {})
     yield rig

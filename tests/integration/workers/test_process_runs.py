@@ -70,6 +70,14 @@ def test_a_run_has_everything_that_one_in_a_thread_has(rig: Rig) -> None:
         assert ctx.suppressed("ann@example.com") is None
         assert ctx.suppress(["Ann@example.com", "ben@example.com"], "bounce") == 2
         assert ctx.suppressed("ann@example.com") == "bounce"
+        from nova.errors import UsageProblem
+        link = ctx.link("https://shop.example/", "may", channel="mail", to="ann@example.com")
+        assert link.startswith("https://go.example/l/") and "ann" not in link
+        assert link == ctx.link("https://shop.example/", "may", "mail", to="Ann@example.com")
+        try:
+            ctx.link("javascript:alert(1)")
+        except UsageProblem:
+            ctx.state["refused"] = True
         assert (ctx.worker, ctx.instance, ctx.index, ctx.replicas) == ("w", "w#1", 1, 1)
         print("printed")
         ctx.log.warning("logged")
@@ -81,7 +89,7 @@ def test_a_run_has_everything_that_one_in_a_thread_has(rig: Rig) -> None:
     assert (run.status, run.error) == ("succeeded", None)
     assert booked(rig.ledger, "w", "cost") == usd("0.40")
     assert booked(rig.ledger, "w", "revenue") == usd("9.00")
-    assert rig.ledger.state.get("w", "pid") != os.getpid()
+    assert rig.ledger.state.get("w", "pid") != os.getpid() and rig.ledger.state.get("w", "refused")
     for line in ("printed", "WARNING logged", "from a command"):
         until(lambda line=line: line in rig.log("w"), f"{line} is in the log")
 
