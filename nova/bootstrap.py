@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from nova.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nova.autonomous.policy import Policy
     from nova.config import Settings
     from nova.fleet.documents import FleetSnapshot
@@ -63,12 +65,15 @@ class Nova:
     def exchange(self) -> Exchange:
         from platforms.exchange import Exchange
 
-        return Exchange(self.settings, self.clock.now)
+        return Exchange(self.settings, self.clock.now, self._suppressed)
 
     @cached_property
     def platforms(self) -> Platforms:
         """The clients for what is no run: a person's command, or a chore."""
         return self.exchange.platforms()
+
+    def _suppressed(self, emails: Sequence[str]) -> Mapping[str, str]:
+        return self.ledger.suppressions.addresses(emails)
 
     def policy(self, snapshot: FleetSnapshot | None = None) -> Policy:
         """As it stands: the settings' initial values and what the operator has set since."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from platforms.connections import Connections
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
+    from platforms.sendgrid_integration import SendGrid
     from platforms.stripe_integration import Stripe
     from platforms.twitter_integration import Twitter
 
@@ -44,6 +45,12 @@ class Platforms:
         from platforms.registry import twitter_of
 
         return twitter_of(self._settings, self._hands, self._connections)
+
+    @cached_property
+    def sendgrid(self) -> SendGrid:
+        from platforms.registry import sendgrid_of
+
+        return sendgrid_of(self._settings, self._hands, self._connections)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 class Exchange:
     """One of a process. `alone` are the hands of what is no run: a person's command, or a manager's chore."""
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        suppressed: Callable[[Sequence[str]], Mapping[str, str]] = lambda addresses: {},
+    ) -> None:
         from nova.config import secret_values
         from nova.secrecy import Scrubber
 
@@ -31,7 +36,7 @@ class Exchange:
         self.paces = Paces(limits_of(settings))
         self.health = Health(now, Scrubber(secret_values(settings)).text)
         self.connections = Connections()
-        self.alone = Alone(self.paces, seen=self.health.seen)
+        self.alone = Alone(self.paces, seen=self.health.seen, suppressed=suppressed)
 
     def platforms(self, hands: Hands | None = None) -> Platforms:
         """The clients, for one run or command."""

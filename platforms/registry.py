@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from platforms.events import RevenuePlatform
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
+    from platforms.sendgrid_integration import SendGrid
     from platforms.stripe_integration import Stripe
     from platforms.twitter_integration import Twitter
 
@@ -126,8 +127,20 @@ def twitter_of(settings: Settings, hands: Hands | None = None, connections: Conn
     return Twitter(keys_of(settings), base, hands=hands, connections=connections, price=prices.get)
 
 
+def sendgrid_of(settings: Settings, hands: Hands | None = None, connections: Connections | None = None) -> SendGrid:
+    """Raises PlatformNotConfigured when it has no key. Each request has a connection of its own: none is shared."""
+    from platforms.sendgrid_integration import Address, SendGrid
+
+    known, email = PLATFORMS["sendgrid"], settings.sendgrid_from_email
+    sender = Address(email, settings.sendgrid_from_name) if email else None
+    prices = prices_of(settings, "sendgrid")
+    return SendGrid(_required_key(settings, known), base_of(settings, known), hands=hands, sender=sender, prices=prices)
+
+
 _REVENUE: dict[str, Callable[..., Any]] = {"stripe": stripe_of, "gumroad": gumroad_of}
-_CLIENTS: dict[str, Callable[..., Any]] = {"stripe": stripe_of, "gumroad": gumroad_of, "twitter": twitter_of}
+_CLIENTS: dict[str, Callable[..., Any]] = {
+    "stripe": stripe_of, "gumroad": gumroad_of, "sendgrid": sendgrid_of, "twitter": twitter_of,
+}  # fmt: skip
 
 
 def revenue_platform(settings: Settings, name: str, hands: Hands | None = None) -> RevenuePlatform:

@@ -99,7 +99,7 @@ def _typed(schema: dict[str, Any], value: Any) -> Any:
         return {key: _typed(inner.get(key, {}), item) for key, item in value.items()}
     if isinstance(value, list):
         return [_typed(schema.get("items", {}), item) for item in value]
-    if schema.get("type") == "integer" and isinstance(value, str):
+    if schema.get("type") in ("integer", "number") and isinstance(value, str):
         return int(value)
     if schema.get("type") == "boolean" and value in ("true", "false"):
         return value == "true"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import UsageProblem
+from nova.ledger.effects import EffectHeld
 from nova.money import Money
 from nova.people import subject_of_email
+from workers.gate import LateRun
 from workers.outbox import Outbox
 from workers.spending import Spending
 from workers.state import DurableState
@@ -165,6 +169,25 @@ class RunContext:
         """
         subject = None if to is None else subject_of_email(to)
         return self._desk.link(url, campaign, channel, content, subject)
+
+    @contextmanager
+    def turn(self, name: str, wait_s: float = 0.0) -> Iterator[None]:
+        """Only one run of this deployment at a time is in a block of this name; EffectHeld where another one still is
+        after `wait_s`. A run that ended, or died, is in none.
+        """
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                self._desk.turn_begin(name)
+                break
+            except EffectHeld:
+                if time.monotonic() >= until or self._desk.wait(0.05):
+                    raise
+        try:
+            yield
+        finally:
+            with suppress(LateRun):
+                self._desk.turn_end(name)
 
     def suppressed(self, address: str) -> str | None:
         """Why nobody is to write to this email address any more, such as `unsubscribe`; None: one may."""

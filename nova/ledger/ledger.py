@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nova.ledger.suppressions import Suppressions
     from nova.ledger.touches import Touches
     from nova.ledger.transfer import Transfer
+    from nova.ledger.turns import Turns
     from nova.ledger.verify import Verified
 
 T = TypeVar("T")
@@ -175,6 +176,12 @@ class Ledger:
         from nova.ledger.once import Once
 
         return Once(self.store)
+
+    @cached_property
+    def turns(self) -> Turns:
+        from nova.ledger.turns import Turns
+
+        return Turns(self.store)
 
     @cached_property
     def claims(self) -> Claims:

@@ -13,6 +13,7 @@ from sqlalchemy import text as sql
 from nova.clock import from_us, to_us
 from nova.errors import UsageProblem
 from nova.ledger.schema_revenue import suppressions
+from nova.people import subject_of_email
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
@@ -70,6 +71,12 @@ class Suppressions:
     def of(self, subjects: Iterable[str]) -> dict[str, str]:
         with self._store.read() as conn:
             return of(conn, subjects)
+
+    def addresses(self, emails: Sequence[str]) -> dict[str, str]:
+        """As `of`, by email address."""
+        named = {email: subject_of_email(email) for email in emails}
+        found = self.of(named.values())
+        return {email: found[subject] for email, subject in named.items() if subject in found}
 
     def remove(self, subject: str) -> int:
         """Whatever the reasons were; how many there were."""

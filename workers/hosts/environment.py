@@ -27,6 +27,7 @@ _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|^NOVA_DATABASE_URL$|^NO
 
 _PRICES = "NOVA_PLATFORM_PRICES"
 MARK = "NOVA_NURSERY"  # in the environment of a fork server and of all that comes from it
+_BESIDE = ("_API_BASE", "_FROM_EMAIL", "_FROM_NAME")  # what a platform's client needs beside its key
 NO_VALUE = "no value is set for"
 
 
@@ -70,6 +71,6 @@ def declared(names: Iterable[str], secrets: Iterable[str], known: Mapping[str, s
     bases = {
         name: value
         for name, value in known.items()
-        if platforms and (name == _PRICES or (name.startswith(platforms) and name.endswith("_API_BASE")))
+        if platforms and (name == _PRICES or (name.startswith(platforms) and name.endswith(_BESIDE)))
     }
     return {**bases, **chosen}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nova.errors import LedgerConflict, PlatformNotConfigured, UsageProblem
 from nova.ledger.entries import Entry
 from nova.ledger.limits import Booked, LimitReached
+from nova.ledger.turns import PREFIX
 from nova.money import Money
 from workers.hands import RunHands
 from workers.hosts.desk import LONGEST_S, About
@@ -157,7 +158,7 @@ class LocalDesk:
 
     def state_keys(self) -> Sequence[str]:
         with self._run.passing():
-            return list(self._ledger.state.all(self.about.worker))
+            return [key for key in self._ledger.state.all(self.about.worker) if not key.startswith(PREFIX)]
 
     def outbox_put(self, topic: str, key: str, payload: Any) -> bool:
         with self._run.passing():
@@ -196,6 +197,14 @@ class LocalDesk:
             raise UsageProblem("no link can be tracked in this run")
         with self._run.passing():
             return links.address(self.about.worker, url, campaign, channel, content, subject)
+
+    def turn_begin(self, name: str) -> None:
+        with self._run.passing():
+            self._ledger.turns.begin(self.about.worker, self.about.run, name)
+
+    def turn_end(self, name: str) -> None:
+        with self._run.passing():
+            self._ledger.turns.end(self.about.worker, self.about.run, name)
 
     def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
         with self._run.passing():

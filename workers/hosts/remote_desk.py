@@ -220,6 +220,12 @@ class RemoteDesk:
         made: str = self._ask("link", _text(url), campaign, channel, content, subject)
         return made
 
+    def turn_begin(self, name: str) -> None:
+        self._ask("turn_begin", _text(name))
+
+    def turn_end(self, name: str) -> None:
+        self._ask("turn_end", _text(name))
+
     def suppressed(self, subjects: Sequence[str]) -> Mapping[str, str]:
         why: dict[str, str] = self._ask("suppressed", list(subjects))
         return why

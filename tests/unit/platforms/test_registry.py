@@ -13,10 +13,7 @@ from nova.errors import NotFound, PlatformNotConfigured, PlatformRefused, Unreac
 from platforms.base import PlatformFailed, RateLimited, shown
 from platforms.registry import check, configured_revenue, known_platforms, revenue_platform
 
-NAMES = {
-    "sendgrid": "SENDGRID_API_KEY",
-    "github": "GITHUB_TOKEN",
-}
+NAMES = {"github": "GITHUB_TOKEN"}
 
 
 class Vendor(BaseHTTPRequestHandler):
