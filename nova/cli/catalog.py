@@ -77,7 +77,9 @@ _REVENUE: dict[str, Command | Group] = {
     "forecast": Command("cash:forecast", "Estimate what the days to come bring, with bounds."),
     "target": Group("What is to be earned, and how far it has come.", _TARGETS),
     "export": Command("revenue:export", "Print the report's figures as JSON or CSV."),
-    "reconcile": Command("revenue:reconcile", "Compare the ledger with what the platforms say."),
+    "reconcile": Command(
+        "revenue:reconcile", "Prove the ledger against what the platforms say, and name each difference."
+    ),
     "reinvest": Command("reports:reinvest", "Say how much of the profit to put back, and where."),
     "links": Command("links:links", "Show the tracked links and how often they were followed."),
     "attribute": Command("revenue:attribute", "Say by hand which worker an entry belongs to."),
@@ -147,9 +149,55 @@ _TWITTER = {
     "unretweet": Command("twitter:unretweet", "Take a repost back."),
     "limits": Command("twitter:limits", "Show what X still lets the account do, as it told in two harmless calls."),
 }
+_STRIPE: dict[str, Command | Group] = {
+    "balance": Command("stripe:balance", "Show what Stripe holds: available, and on its way."),
+    "payments": Group(
+        "Payments.",
+        {
+            "list": Command("stripe:payments", "Show payments, the newest first."),
+            "show": Command("stripe:payment", "Show one payment, and what was given back of it."),
+        },
+    ),
+    "refund": Command("stripe:refund", "Give a customer the money back, all of it or an amount."),
+    "customers": Command("stripe:customers", "Show customers, the newest first."),
+    "products": Group(
+        "What is sold.",
+        {
+            "list": Command("stripe:products", "Show the products on sale with their prices."),
+            "create": Command("stripe:create_product", "Make a product with a price."),
+        },
+    ),
+    "link": Group(
+        "Payment links.",
+        {
+            "create": Command("stripe:create_link", "Make a payment link whose sales are a worker's."),
+            "list": Command("stripe:links", "Show the payment links one can pay by."),
+            "close": Command("stripe:close_link", "Let nobody pay by a link any more."),
+        },
+    ),
+    "subscriptions": Group(
+        "Who pays again and again.",
+        {
+            "list": Command("stripe:subscriptions", "Show subscriptions with what they bring a month."),
+            "cancel": Command("stripe:cancel_subscription", "Cancel a subscription at the end of what is paid."),
+            "resume": Command("stripe:resume_subscription", "Take back that a subscription is to end."),
+        },
+    ),
+    "invoices": Command("stripe:invoices", "Show invoices, the newest first."),
+    "disputes": Group(
+        "Payments that customers deny.",
+        {
+            "list": Command("stripe:disputes", "Show disputes, and until when evidence is taken."),
+            "answer": Command("stripe:answer_dispute", "Answer a dispute with evidence; it goes to the bank, once."),
+            "close": Command("stripe:close_dispute", "Give a dispute up: the customer keeps the money."),
+        },
+    ),
+    "payouts": Command("stripe:payouts", "Show what went to your bank, and what is on its way."),
+}
 _PLATFORMS: dict[str, Command | Group] = {
     "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
+    "stripe": Group("Stripe's payments, catalog, subscriptions and balance.", _STRIPE),
     "gumroad": Group("Gumroad's products, sales, subscribers and licenses.", _GUMROAD),
     "twitter": Group("Posts, search and figures on X.", _TWITTER),
 }

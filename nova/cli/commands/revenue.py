@@ -230,19 +230,23 @@ def reconcile(
         list[str] | None,
         typer.Argument(metavar="[PLATFORM]...", help="Such as stripe; all that have a key if left out."),
     ] = None,
+    since: Since = None,
+    until: Until = None,
     json: AsJson = False,
 ) -> None:
-    """Compare the ledger with what the platforms say.
+    """Prove the ledger against what the platforms say, and name each difference.
 
-    The exit code is 1 when they differ.
+    What a platform tells of a period is held against the entries of it, one by one: missing here, missing there, amount
+    differs, or not converted for want of a rate. The balance is held against it too: what it is now or, for a period,
+    what it changed by. The exit code is 1 when anything differs.
 
     Example:
-      nova revenue reconcile stripe
+      nova revenue reconcile stripe --since 2026-05-01 --until 2026-06-01
     """
     from nova.revenue.reconcile import reconcile as compare
 
     with session() as nova, spinner("comparing"):
-        document = compare(nova, sources or [])
+        document = compare(nova, sources or [], since=instant(since), until=instant(until))
     if json:
         emit(document)
     else:
