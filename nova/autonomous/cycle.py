@@ -17,6 +17,7 @@ from nova.autonomous.gate import DEFERRED, EXECUTE, PENDING, Gated, Situation, S
 from nova.autonomous.office import OFF_THE_CLOCK, Office, cycle_lock, is_enabled, look, policy_of
 from nova.autonomous.policy import Policy
 from nova.autonomous.records import ENGINE, brought_up, keep_ids, record_of, refresh, shown
+from nova.autonomous.reinvesting import decisions, plan_if_wanted
 from nova.clock import iso
 from nova.errors import UsageProblem
 from nova.ledger.decisions import CycleRecord, DecisionRecord, add, add_cycle, free_ids, restate, short_id, transition
@@ -104,12 +105,16 @@ class _Cycle:
         id = short_id("c")
         gathered = look(self.nova, self.snapshot, self.policy, self.at)
         seen = {evidence.worker: evidence for evidence in gathered.evidence}
-        waiting = {record.worker: record for record in self.nova.ledger.decisions.by_state("pending")}
+        pending = self.nova.ledger.decisions.by_state("pending")
+        waiting = {record.worker: record for record in pending if record.kind != Kind.BUDGET}
         verdicts = [decide(evidence, self.policy, self.at) for evidence in seen.values()]
+        put_back = plan_if_wanted(self.nova, self.snapshot, self.policy, gathered, self.at)
+        if put_back is not None:
+            verdicts += decisions(put_back, self.policy, seen)
         passed = gate(verdicts, self.policy, self._situation(gathered, waiting))
         if not include_holds:
             passed = [each for each in passed if each.decision.kind is not Kind.HOLD]
-        records = self._record(id, passed, seen, waiting, gathered.budget)
+        records = self._record(id, passed, seen, waiting, gathered.budget, put_back.outdated if put_back else ())
         if self.acts:
             records = self._carry_out(records)
         self._tell(id, records, waiting, seen)
@@ -142,10 +147,11 @@ class _Cycle:
         seen: Mapping[str, Evidence],
         waiting: Mapping[str, DecisionRecord],
         budget: DayBudget,
+        outdated: Sequence[DecisionRecord],
     ) -> list[DecisionRecord]:
         """All of the cycle in one transaction: what is to be done is written down before anything is."""
         kept = {each.keeps for each in passed if each.keeps}
-        gone = [record for record in waiting.values() if record.id not in kept] if self.acts else []
+        gone = [record for record in (*waiting.values(), *outdated) if record.id not in kept] if self.acts else []
         cycle = CycleRecord(
             id, self.at, self.enabled, not self.live, self.policy.version, len(seen),
             {"budget": budget.to_json(), "stale": _stale(seen), "decisions": len(passed)},
@@ -184,7 +190,12 @@ class _Cycle:
         return brought_up(waiting[worker], record, self.policy) if each.keeps else record
 
     def _carry_out(self, records: Sequence[DecisionRecord]) -> list[DecisionRecord]:
-        outcomes = execute(self.nova, [one for one in records if one.state == "approved"], self.snapshot)
+        """Budgets after the rest, on what that has left: both may concern the same deployment."""
+        approved = [one for one in records if one.state == "approved"]
+        outcomes = execute(self.nova, [one for one in approved if one.kind != Kind.BUDGET], self.snapshot)
+        budgets = [one for one in approved if one.kind == Kind.BUDGET]
+        if budgets:
+            outcomes += execute(self.nova, budgets, self.nova.fleet.snapshot())
         closed = {one.id: one for one in close(self.nova, outcomes)}
         return [closed.get(one.id, one) for one in records]
 

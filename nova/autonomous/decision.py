@@ -22,6 +22,7 @@ class Kind(StrEnum):
     RESUME = "resume"
     DEPLOY = "deploy"
     SCALE_UP = "scale_up"
+    BUDGET = "budget"
     HOLD = "hold"
 
     @property
@@ -36,7 +37,8 @@ _ORDER = {kind: place for place, kind in enumerate(Kind)}
 class Decision:
     """`rule` names the rule that fired; ROI figures are percent over the window, None where unknown.
 
-    `daily_cost_impact` is what is added to the day's spend, negative where it falls. `change` is set for `optimize`.
+    `daily_cost_impact` is what is added to the day's spend, negative where it falls. `change` is set for `optimize`
+    and for `budget`: its key is `budget/PER` there.
     """
 
     worker: str

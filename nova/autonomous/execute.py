@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nova.autonomous.decision import Kind
 from nova.autonomous.office import Office
 from nova.autonomous.records import ENGINE
 from nova.errors import NotFound, NovaError, RevisionConflict
 from nova.ledger.decisions import DecisionRecord, transition
+from nova.money import Money
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from nova.fleet.documents import Deployment, FleetSnapshot
+    from nova.fleet.documents import BudgetLimit, Deployment, FleetSnapshot
     from nova.fleet.fleet import Change
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ def change_for(record: DecisionRecord, deployment: Deployment, at: datetime) -> 
         case Kind.OPTIMIZE:
             config, tried = tuned(deployment, record.body["change"])
             return partial(transitions.configured, config=valid_config(config), tried=valid_config(tried))
+        case Kind.BUDGET:
+            return partial(_limited, change=record.body["change"])
         case kind:
             raise NovaError(f"nothing here carries out a {kind}")
 
@@ -97,6 +100,28 @@ def _running(one: Deployment, replicas: int, at: datetime) -> Deployment:
         one, state="active", pause_reason=None, state_until=None, needs=None, state_since=at, replicas=replicas,
         last_step=None, breaker=None,
     )  # fmt: skip
+
+
+def _limited(one: Deployment, change: Mapping[str, Any]) -> Deployment:
+    """Raises RevisionConflict where the limit is not the one that was decided on."""
+    from nova.fleet import transitions
+
+    before, after = _limits(one, change)
+    if after in one.budget:
+        return one
+    if before not in one.budget:
+        raise RevisionConflict(f"the budget of {one.name} was changed meanwhile")
+    return transitions.limited(one, after)
+
+
+def _limits(one: Deployment, change: Mapping[str, Any]) -> tuple[BudgetLimit, BudgetLimit]:
+    """The limit that was decided on, and the one that is to follow."""
+    from nova.fleet.documents import BudgetLimit
+
+    per = str(change["key"]).removeprefix("budget/")
+    currency = next((held.limit.currency for held in one.budget if held.per == per), "")
+    before, after = (Money.parse(str(change["value"][name]), currency) for name in ("from", "to"))
+    return BudgetLimit(per, before), BudgetLimit(per, after)
 
 
 def tuned(deployment: Deployment, change: Mapping[str, object]) -> tuple[dict[str, object], dict[str, list[object]]]:
@@ -125,6 +150,8 @@ def took_effect(record: DecisionRecord, deployment: Deployment | None) -> bool:
             return deployment.state == "active" and deployment.replicas == to
         case Kind.OPTIMIZE:
             return change is not None and deployment.config.get(change["key"]) == change["value"]
+        case Kind.BUDGET:
+            return change is not None and _limits(deployment, change)[1] in deployment.budget
     return False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nova.autonomous.decision import Kind
 from nova.autonomous.office import OFF_THE_CLOCK, Office, is_enabled, look, policy_of
 from nova.autonomous.records import shown
 from nova.clock import format_duration, iso, parse_time
@@ -82,6 +83,9 @@ def words(record: DecisionRecord, currency: str) -> str:
     ]
     if body.get("from_replicas") != body.get("to_replicas"):
         lines.append(f"replicas  {body['from_replicas']} to {body['to_replicas']}")
+    if record.kind == Kind.BUDGET:
+        limit = record.body["change"]["value"]
+        lines.append(f"budget    {limit['from']} to {limit['to']} ({record.body['change']['key'].partition('/')[2]})")
     if body.get("daily_cost_impact") is not None:
         lines.append(f"cost      {body['daily_cost_impact']} a day, risk {body.get('risk')}")
     lines += _approval(record, body)

@@ -123,7 +123,10 @@ class _Passage:
             self.budget_left[scope] = self.budget_left[scope] - decision.daily_cost_impact
 
     def _scopes(self, decision: Decision) -> Iterable[str]:
-        return (scope for scope in self.situation.scopes.get(decision.worker, ()) if scope in self.budget_left)
+        """Those whose budget it is to fit: not its own, where that is what it raises."""
+        raised = f"worker:{decision.worker}" if decision.kind is Kind.BUDGET else None
+        scopes = self.situation.scopes.get(decision.worker, ())
+        return (scope for scope in scopes if scope in self.budget_left and scope != raised)
 
 
 def _stands(standing: Standing, decision: Decision) -> bool:

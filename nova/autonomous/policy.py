@@ -15,6 +15,8 @@ from nova.clock import format_duration, parse_duration
 from nova.errors import ConfigInvalid, UsageProblem
 from nova.money import Money
 
+PERIODS = ("day", "month")
+
 
 class PolicyDefaults(Protocol):
     """The settings that give the policy its initial values."""
@@ -74,6 +76,8 @@ class Policy:
     probe_window: timedelta = timedelta(hours=6)
     sync_interval: timedelta = timedelta(minutes=15)
     protected: frozenset[str] = frozenset()
+    reinvest_share: float = 0.0
+    reinvest_period: str = "day"
     version: int = field(default=0, kw_only=True)
 
     @property
@@ -198,6 +202,12 @@ def _names(text: str, _: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.strip("[]").split(",") if name.strip())
 
 
+def _period(text: str, _: str) -> str:
+    if text not in PERIODS:
+        raise ValueError
+    return text
+
+
 _ROI = (_roi, "a percentage of at least -100, such as 150")
 _PERCENT = (_percent, "a percentage from 0 to 100")
 _DURATION = (_duration, "a duration such as 15m, 24h or 7d")
@@ -226,6 +236,8 @@ _FORMS: dict[str, tuple[Callable[[str, str], Any], str]] = {
     "probe_window": _DURATION,
     "sync_interval": _SPAN,
     "protected": (_names, "names of deployments, separated by commas; empty for none"),
+    "reinvest_share": _PERCENT,
+    "reinvest_period": (_period, f"one of {', '.join(PERIODS)}"),
 }
 KEYS: tuple[str, ...] = tuple(_FORMS)
 

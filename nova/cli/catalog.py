@@ -80,8 +80,8 @@ _REVENUE: dict[str, Command | Group] = {
     "reconcile": Command(
         "revenue:reconcile", "Prove the ledger against what the platforms say, and name each difference."
     ),
-    "reinvest": Command("reports:reinvest", "Say how much of the profit to put back, and where."),
     "links": Command("links:links", "Show the tracked links and how often they were followed."),
+    "reinvest": Command("reports:reinvest", "Say how much of the profit goes back as budget, and to whom."),
     "attribute": Command("revenue:attribute", "Say by hand which worker an entry belongs to."),
     "rates": Group("Exchange rates.", _RATES),
 }

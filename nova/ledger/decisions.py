@@ -235,6 +235,13 @@ class Decisions:
             query = query.where(decisions.c.kind != "hold")
         return self._all(query.limit(limit))
 
+    def of_kind(self, kind: str, since: datetime, states: Collection[str]) -> list[DecisionRecord]:
+        """The newest first."""
+        query = select(decisions).where(
+            decisions.c.kind == kind, decisions.c.at_us >= to_us(since), decisions.c.state.in_(states)
+        )
+        return self._all(query.order_by(decisions.c.at_us.desc(), decisions.c.updated_us.desc(), decisions.c.id))
+
     def rejected_since(self, since: datetime) -> frozenset[tuple[str, str]]:
         """The (worker, fingerprint) of what a person rejected after `since`."""
         query = select(decisions.c.worker, decisions.c.fingerprint).where(

@@ -1,81 +1,51 @@
-"""How much of the realised profit the policy would put back, and where: a proposal with its reasons.
+"""How much of a closed period's profit goes back as budget, and to whom: best marginal ROI first. Pure.
 
-Over the policy's window each deployment that earns enough could take one step up. What the step costs for as long as
-the window is what would be put back, best ROI first, out of the fleet's profit and within the daily budget.
+The marginal ROI, what the latest money brought, decides and not the mean: money goes where the next of it brings most
+(the equimarginal principle, Gossen's second law). Its credible lower bound counts, so that luck earns no budget.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import date, datetime, time, timedelta
+from decimal import ROUND_DOWN, Decimal
+from zoneinfo import ZoneInfo
 
-from nova.clock import format_duration, iso
-from nova.money import Money, roi_percent
-from nova.revenue.office import Office
-from nova.words import count, money, percent, threshold
-
-if TYPE_CHECKING:
-    from nova.fleet.documents import Deployment
-    from nova.fleet.fleet import Fleet
+from nova.money import Money, digits
+from nova.words import money, percent, threshold
 
 _DAY = timedelta(days=1)
 
 
-class Thresholds(Protocol):
-    """What of the policy counts here."""
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole local days whose profit is put back once. `name` is 2026-11-20 or 2026-11."""
 
-    @property
-    def min_roi(self) -> float: ...
-    @property
-    def min_runs(self) -> int: ...
-    @property
-    def min_success_rate(self) -> float: ...
-    @property
-    def scale_factor(self) -> float: ...
-    @property
-    def window(self) -> timedelta: ...
-    @property
-    def attribution_lag(self) -> timedelta: ...
-    @property
-    def max_daily_budget(self) -> Money: ...
+    name: str
+    since: datetime
+    until: datetime
 
-
-class PolicyOffice(Office, Protocol):
-    @property
-    def fleet(self) -> Fleet: ...
-
-    def policy(self) -> Thresholds: ...
+    def overlaps(self, since: datetime, until: datetime) -> bool:
+        return self.since < until and since < self.until
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What is known of one deployment over the window. `runs` and `success_rate` (percent) too."""
+    """A deployment and its limit per `per`: `base` is what it is without what was put back before.
+
+    `marginal` is the lower bound of its marginal ROI in percent, `basis` what it was read from, `most` the largest
+    raise at once. `held` says why it gets nothing, whatever it earns.
+    """
 
     worker: str
-    replicas: int
-    to_replicas: int
-    revenue: Money
-    cost: Money
-    runs: int
-    success_rate: float
+    per: str
+    limit: Money
+    base: Money
+    most: Money
+    marginal: float | None
+    basis: str
     held: str | None = None
-
-    @property
-    def profit(self) -> Money:
-        return self.revenue - self.cost
-
-    @property
-    def roi(self) -> float | None:
-        return roi_percent(self.revenue, self.cost)
-
-    @property
-    def step(self) -> Money:
-        """What the added replicas would cost over another window, at the present cost of one."""
-        added = self.to_replicas - self.replicas
-        return Money(self.cost.micros * added // max(1, self.replicas), self.cost.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,104 +56,68 @@ class Share:
     amount: Money
     reason: str
 
+    @property
+    def to(self) -> Money:
+        """The limit that follows."""
+        return self.candidate.base + self.amount
 
-def share_out(candidates: Sequence[Candidate], available: Money, min_roi: float, span: str) -> list[Share]:
-    """Best ROI first, each at most its step, all together at most `available`. Pure."""
+
+def last_closed(per: str, until: datetime, zone: ZoneInfo) -> Period:
+    """The last local day or month that was over at `until`."""
+    today = until.astimezone(zone).date()
+    after = today if per == "day" else today.replace(day=1)
+    first = after - _DAY if per == "day" else (after - _DAY).replace(day=1)
+    name = f"{first:%Y-%m-%d}" if per == "day" else f"{first:%Y-%m}"
+    return Period(name, _midnight(first, zone), _midnight(after, zone))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone)
+
+
+def share_of(profit: Money, share_percent: float, given: Money, room: Money) -> Money:
+    """What may still be put back: the share of the profit less what was `given` of it, within the day's `room`.
+
+    Whole cents, rounded down.
+    """
+    exact = Decimal(profit.micros) * Decimal(str(share_percent)) / 100
+    share = Money(int(exact.to_integral_value(ROUND_DOWN)), profit.currency)
+    cent = 10 ** (6 - digits(profit.currency))
+    left = min(share - given, room).micros // cent * cent
+    return Money(max(0, left), profit.currency)
+
+
+def share_out(candidates: Sequence[Candidate], available: Money, min_roi: float) -> list[Share]:
+    """Best marginal ROI first, each at most its `most`, all together at most `available`."""
     shares: list[Share] = []
     left = available
-    for one in sorted(candidates, key=lambda one: (-(one.roi or -math.inf), one.worker)):
+    for one in sorted(candidates, key=_rank):
         reason = one.held or _too_little(one, min_roi)
-        if reason is not None:
-            shares.append(Share(one, Money.zero(left.currency), reason))
-            continue
-        amount = min(one.step, left)
+        amount = Money.zero(left.currency) if reason else min(one.most, left)
         left -= amount
-        words = (
-            f"ROI {percent(one.roi)} over {span} and {count(one.runs, 'run')}; "
-            f"from {one.replicas} to {one.to_replicas} replicas"
-        )
-        short = "" if amount == one.step else f", {money(one.step)} if there were more to put back"
-        shares.append(Share(one, amount, words + short))
+        shares.append(Share(one, amount, reason or _words(one, amount)))
     return shares
 
 
+def _rank(one: Candidate) -> tuple[bool, float, str]:
+    return one.held is not None, -(one.marginal if one.marginal is not None else float("-inf")), one.worker
+
+
 def _too_little(one: Candidate, min_roi: float) -> str | None:
-    if one.roi is None:
+    if one.marginal is None:
         return "no cost is known"
-    return f"ROI {percent(one.roi)} is below {threshold(min_roi)}" if one.roi < min_roi else None
+    if one.marginal >= min_roi:
+        return None
+    return f"{one.basis} credibly returned no more than {percent(one.marginal)}, {threshold(min_roi)} is needed"
 
 
-def reinvest(nova: PolicyOffice, *, now: datetime | None = None) -> dict[str, Any]:
-    """Proposes and changes nothing. `rows` are all deployments that earned, `total` what would be put back."""
-    policy, ledger = nova.policy(), nova.ledger
-    end = (now or nova.clock.now()) - policy.attribution_lag
-    since = end - policy.window
-    currency = ledger.store.currency
-    totals = {row.key: row.totals for row in ledger.reports.report("worker", since, end).rows}
-    runs = ledger.runs.sums(since, end)
-    candidates = []
-    for name, one in nova.fleet.snapshot().deployments.items():
-        found, ran = totals.get(name), runs.get(name)
-        if found is None or one.state == "killed":
-            continue
-        ended = 0 if ran is None else ran.succeeded + ran.failed
-        rate = 100.0 * ran.succeeded / ended if ran is not None and ended else 0.0
-        count = 0 if ran is None else ended + ran.interrupted
-        held = _held(one, count, rate, policy)
-        after = min(one.max_replicas, math.ceil(one.replicas * policy.scale_factor))
-        candidates.append(Candidate(name, one.replicas, after, found.revenue, found.cost, count, rate, held))
-    profit = Money.total([one.profit for one in candidates], currency)
-    spent = Money.total([one.cost for one in candidates], currency)
-    room = _room(policy, spent)
-    available = max(Money.zero(currency), min(profit, room))
-    shares = share_out(candidates, available, policy.min_roi, format_duration(policy.window.total_seconds()))
-    total = Money.total([one.amount for one in shares], currency)
-    return {
-        "at": iso(now or nova.clock.now()),
-        "currency": currency,
-        "since": iso(since),
-        "until": iso(end),
-        "profit": str(profit),
-        "available": str(available),
-        "total": str(total),
-        "share_percent": _percent(total, profit),
-        "rows": [_row(one) for one in shares],
-    }
+def _words(one: Candidate, amount: Money) -> str:
+    found = f"{one.basis} credibly returned at least {percent(one.marginal)}"
+    if not amount:
+        return f"{found}, but nothing is left to put back"
+    short = "" if amount == one.most else f" ({money(one.most)} if there were more to put back)"
+    return f"{found}: {money(amount)} more {_a(one.per)}{short}"
 
 
-def _held(one: Deployment, runs: int, success_rate: float, policy: Thresholds) -> str | None:
-    if one.state != "active":
-        return f"it is {one.state.replace('_', ' ')}"
-    if one.replicas >= one.max_replicas or not one.replicas:
-        return f"it has {one.replicas} of at most {one.max_replicas} replicas"
-    if runs < policy.min_runs:
-        return f"{count(runs, 'run')} {'is' if runs == 1 else 'are'} too few to tell"
-    if success_rate < policy.min_success_rate:
-        return f"only {percent(success_rate)} of its runs succeed"
-    return None
-
-
-def _room(policy: Thresholds, spent: Money) -> Money:
-    """What the daily budget leaves over a window, beyond what is spent already."""
-    days = policy.window / _DAY
-    return Money(int(policy.max_daily_budget.micros * days), policy.max_daily_budget.currency) - spent
-
-
-def _percent(part: Money, whole: Money) -> float | None:
-    return round(100 * part.micros / whole.micros, 2) if whole.micros > 0 else None
-
-
-def _row(one: Share) -> dict[str, Any]:
-    candidate = one.candidate
-    return {
-        "worker": candidate.worker,
-        "revenue": str(candidate.revenue),
-        "cost": str(candidate.cost),
-        "profit": str(candidate.profit),
-        "roi_percent": candidate.roi,
-        "runs": candidate.runs,
-        "from_replicas": candidate.replicas,
-        "to_replicas": candidate.to_replicas if one.amount else candidate.replicas,
-        "amount": str(one.amount),
-        "reason": one.reason,
-    }
+def _a(per: str) -> str:
+    return "in total" if per == "total" else f"a {per}"

@@ -37,6 +37,8 @@ MEANING = {
     "probe_window": "how long such a try lasts",
     "sync_interval": "how often the platforms are asked; revenue twice as old holds everything",
     "protected": "names that the engine may only advise on",
+    "reinvest_share": "percent of a closed period's profit that goes back as budget",
+    "reinvest_period": "whose profit that is, each time it is over: day or month",
 }
 
 

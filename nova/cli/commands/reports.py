@@ -127,40 +127,51 @@ def _chart(document: dict[str, Any]) -> charts.Chart:
     return charts.Chart("Revenue and cost", [row["key"] for row in rows], "day", (panel,))
 
 
-def reinvest(json: AsJson = False) -> None:
-    """Say how much of the profit to put back, and where.
+def reinvest(
+    share: Annotated[
+        float | None,
+        typer.Option("--share", min=0, max=100, metavar="PERCENT", help="As if this were the policy's reinvest_share."),
+    ] = None,
+    now: Now = None,
+    json: AsJson = False,
+) -> None:
+    """Say how much of the profit goes back as budget, and to whom.
 
-    It proposes and changes nothing.
+    The policy's reinvest_share of the last closed day or month widens the budgets of those whose additional money
+    brought most, once. It shows and changes nothing; a cycle does it while the engine is on, and asks you above the
+    policy's amount.
 
     Example:
-      nova revenue reinvest
+      nova revenue reinvest --share 20
     """
-    from nova.revenue.reinvest import reinvest as propose
+    from nova.autonomous.reinvesting import proposal
 
     with session() as nova:
-        document = propose(nova)
+        document = proposal(nova, share=share, now=instant(now))
     if json:
         emit(document)
         return
     currency = document["currency"]
-    rows = [
-        [
-            row["worker"],
-            render.money_text(row["profit"], currency),
-            render.percent(row["roi_percent"]),
-            render.money_text(row["amount"], currency),
-            row["reason"],
-        ]
-        for row in document["rows"]
-    ]
+    rows = [_put_back(row, currency) for row in document["rows"]]
     if rows:
-        columns = (
-            Column("worker"),
-            Column("profit", right=True),
-            Column("ROI", right=True),
-            Column("put back", right=True),
-        )
-        table((*columns, Column("why", wrap=True)), rows)
+        right = (Column(head, right=True) for head in ("budget", "put back", "then"))
+        table((Column("worker"), *right, Column("why", wrap=True)), rows)
     else:
         note("no deployment has earned enough to put money back")
-    line(f"to put back: {render.money_text(document['total'], currency)}")
+    for ending in document["endings"]:
+        limit, to = (render.money_text(ending[name], currency) for name in ("limit", "to"))
+        line(f"{ending['worker']}: from {limit} back to {to} a {ending['per']}, what was put back before is over")
+    profit, given, total = (render.money_text(document[name], currency) for name in ("profit", "given", "total"))
+    share_text = render.percent(document["share_percent"])
+    line(f"{document['period']}: profit {profit}, share {share_text}, put back before {given}, now {total}")
+    if document["problem"]:
+        note(document["problem"])
+    elif not document["share_percent"]:
+        note("nothing goes back: nova autonomous policy set reinvest_share=20% changes that, --share 20 shows how")
+    elif not document["enabled"]:
+        note("the engine is off: nova autonomous enable lets it act")
+
+
+def _put_back(row: dict[str, Any], currency: str) -> list[str]:
+    limit, amount, to = (render.money_text(row[name], currency) for name in ("limit", "amount", "to"))
+    return [row["worker"], f"{limit}/{row['per']}", amount, to, row["reason"]]

@@ -13,14 +13,11 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.demo.storefront import Storefront
 from nova.errors import LedgerConflict, NotFound, UsageProblem
-from nova.fleet.documents import Declaration
 from nova.ledger.entries import Entry
-from nova.ledger.run_records import RunRecord, import_runs
 from nova.money import Money
 from nova.revenue.attribution import attribute
 from nova.revenue.reconcile import reconcile
 from nova.revenue.record import record_cost, record_revenue
-from nova.revenue.reinvest import reinvest
 from nova.revenue.reports import report, timeline
 from nova.revenue.sync import sync
 
@@ -164,39 +161,6 @@ def test_a_period_is_reconciled_by_itself(nova: Nova, store: Storefront, clock: 
     assert not reconcile(nova, since=old, until=old + timedelta(days=1))["ok"]
     with pytest.raises(UsageProblem):
         reconcile(nova, since=clock.now(), until=old)
-
-
-def _earned(nova: Nova, worker: str, revenue: str, cost: str, runs: int = 30) -> None:
-    at = nova.clock.now() - timedelta(hours=2)
-    nova.fleet.deploy(Declaration(worker, "research", "shell", config={"command": "true"}))
-    record_revenue(nova, worker, revenue, at=at)
-    record_cost(nova, worker, cost, at=at)
-    done = [
-        RunRecord(f"{worker}-{n}", worker, f"{worker}#1", at, at + timedelta(seconds=1), "succeeded", None, False)
-        for n in range(runs)
-    ]
-    nova.ledger.apply(lambda conn: import_runs(conn, done))
-
-
-def test_profit_is_put_back_where_it_earned_best(nova: Nova) -> None:
-    _earned(nova, "winner", "60.00", "10.00")
-    _earned(nova, "fair", "30.00", "10.00")
-    _earned(nova, "loser", "1.00", "10.00")
-    _earned(nova, "rookie", "60.00", "10.00", runs=3)
-    before = nova.fleet.snapshot().deployments
-    found = reinvest(nova)
-    rows = {row["worker"]: row for row in found["rows"]}
-    assert [row["worker"] for row in found["rows"]][:2] == ["rookie", "winner"]
-    assert (rows["winner"]["amount"], rows["winner"]["to_replicas"]) == ("10.00", 2)
-    assert (rows["fair"]["amount"], rows["loser"]["amount"], rows["rookie"]["amount"]) == ("10.00", "0.00", "0.00")
-    assert "3 runs are too few" in rows["rookie"]["reason"] and "below 150%" in rows["loser"]["reason"]
-    assert found["total"] == "20.00" and found["share_percent"] == round(100 * 20 / 111, 2)
-    assert nova.fleet.snapshot().deployments == before
-
-
-def test_nothing_earned_is_nothing_to_put_back(nova: Nova) -> None:
-    found = reinvest(nova)
-    assert (found["total"], found["rows"], found["share_percent"]) == ("0.00", [], None)
 
 
 def test_no_document_holds_the_key(nova: Nova, store: Storefront, tmp_path: Path) -> None:

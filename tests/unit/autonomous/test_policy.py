@@ -46,6 +46,8 @@ def test_the_defaults_are_those_of_the_interface(given: Any) -> None:
         "probe_window": 21600,
         "sync_interval": 900,
         "protected": [],
+        "reinvest_share": 0,
+        "reinvest_period": "day",
     }
 
 
