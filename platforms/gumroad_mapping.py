@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nova.money import Money
-from nova.people import subject_of, subject_of_email
+from nova.people import subject_of, subject_of_click, subject_of_email
 from platforms.events import Figure, Kind, PlatformEvent
 from platforms.gumroad_money import USD
 from platforms.gumroad_objects import Sale
@@ -85,5 +85,6 @@ def _subjects(sale: Sale) -> tuple[str, ...]:
     named = (
         None if sale.email is None else subject_of_email(sale.email),
         None if sale.purchaser is None else subject_of(SOURCE, sale.purchaser),
+        None if sale.click is None else subject_of_click(sale.click),
     )
     return tuple(name for name in named if name)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from nova.money import Money
+from nova.people import CLICK
 from platforms.base import BadAnswer
 from platforms.events import Tag
 from platforms.gumroad_money import USD, currency_of, from_cents, from_text, refundable_of
@@ -108,6 +109,7 @@ class Sale:
     purchaser: str | None
     campaign: str | None
     link: str | None
+    click: str | None
     tag: Tag | None
 
     @classmethod
@@ -147,6 +149,7 @@ class Sale:
             purchaser=_optional(said, "purchaser_id"),
             campaign=_optional(said, "utm_campaign") or _param(said, "utm_campaign"),
             link=_param(said, "nova_link"),
+            click=_param(said, CLICK),
             tag=tag_of(said),
         )
 
@@ -266,6 +269,7 @@ def pinged(sale: Sale, ping: Mapping[str, str]) -> Sale:
         sale,
         tag=sale.tag or tag_of(said),
         link=sale.link or _param(said, "nova_link"),
+        click=sale.click or _param(said, CLICK),
         campaign=sale.campaign or _param(said, "utm_campaign"),
     )
 

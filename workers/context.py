@@ -164,8 +164,9 @@ class RunContext:
     ) -> str:
         """An address that leads to `url` and counts who follows it, as touches of this worker's work.
 
-        The same arguments give the same address. UTM tags are added, and `nova_click`, which a shop can hand on to the
-        payment. `to` is the email address of whom it is sent to: a click is then theirs; the link does not hold it.
+        The same arguments give the same address. UTM tags are added, and `nova_link` and `nova_click`, which a shop can
+        hand on to the payment. `to` is the email address of whom it is sent to: a click is then theirs. The link does
+        not hold it.
         """
         subject = None if to is None else subject_of_email(to)
         return self._desk.link(url, campaign, channel, content, subject)

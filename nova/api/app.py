@@ -9,21 +9,23 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from nova.api.redirect import Redirects
 from nova.errors import NotFound, NovaError
 from nova.webhooks.endpoints import GUMROAD, Endpoints
 from nova.webhooks.intake import Intake
-from platforms.signatures import Forged, Unsigned
+from platforms.signatures import Forged, Headers, Unsigned
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 1_000_000
 BODY_S = 10.0
 _RECEIVED = b'{"received":true}'
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
 _LAST = {"connection": "close"}  # what still comes of a body is not read
 
 
@@ -37,9 +39,6 @@ class Parts:
 
 
 def application(parts: Parts) -> Starlette:
-    async def webhook(request: Request) -> Response:
-        return await _webhook(parts, request)
-
     async def link(request: Request) -> Response:
         slug = request.path_params["slug"]
         target = await parts.redirects.target(slug, request.query_params, request.headers, request.method)
@@ -51,10 +50,11 @@ def application(parts: Parts) -> Starlette:
         well = parts.intake.writable
         return JSONResponse({"status": "ok" if well else "the ledger cannot be written"}, 200 if well else 503)
 
+    webhooks = _Webhooks(parts)
     return Starlette(
         routes=[
-            Route("/webhooks/{name}", webhook, methods=["POST"]),
-            Route("/webhooks/{name}/{rest}", webhook, methods=["POST"]),
+            Route("/webhooks/{name}", webhooks, methods=["POST"]),
+            Route("/webhooks/{name}/{rest}", webhooks, methods=["POST"]),
             Route("/l/{slug}", link, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
@@ -62,53 +62,75 @@ def application(parts: Parts) -> Starlette:
     )
 
 
-async def _webhook(parts: Parts, request: Request) -> Response:
-    name, rest = request.path_params["name"], request.path_params.get("rest", "")
-    refused = parts.intake.refusals.refused
-    try:
-        if rest and name != GUMROAD:
-            raise NotFound("no such webhook")
-        endpoint = parts.endpoints().find(name)
-    except NotFound as problem:
-        refused("-", problem.message)
-        return _problem(404, problem.message, last=True)
-    try:
-        body = await _body(request)
-        await parts.intake.take(endpoint, body, request.headers, rest)
-    except _TooLarge:
-        refused(name, "too large")
-        return _problem(413, f"more than {MOST_BYTES} bytes", last=True)
-    except TimeoutError:
-        refused(name, "too slow")
-        return _problem(408, "the body took too long", last=True)
-    except ClientDisconnect:
-        return _problem(400, "the body was cut off", last=True)
-    except Forged as problem:
-        refused(name, type(problem).__name__.lower())
-        return _problem(400 if isinstance(problem, Unsigned) else 401, _why(problem))
-    except NovaError as problem:
-        log.error("webhook_not_kept", extra={"action": "webhook_not_kept", "endpoint": name, "error": problem.message})
-        return _problem(503, "it could not be kept: send it again", {"retry-after": "30"})
-    return Response(_RECEIVED, media_type="application/json")
+class _Webhooks:
+    """An ASGI application, since what is built around every request takes longer than to verify and to keep it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = await self._take(scope, receive)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await send({"type": "http.response.body", "body": _RECEIVED})
+
+    async def _take(self, scope: Scope, receive: Receive) -> Response | None:
+        """None when it is durable, else what is said instead."""
+        name, rest = scope["path_params"]["name"], scope["path_params"].get("rest", "")
+        intake, refused = self._parts.intake, self._parts.intake.refusals.refused
+        try:
+            endpoint = self._parts.endpoints().find(name if name == GUMROAD or not rest else "")
+        except NotFound as problem:
+            refused("-", problem.message)
+            return _problem(404, problem.message, last=True)
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        try:
+            await intake.take(endpoint, await _body(receive, headers), headers, rest)
+        except _TooLarge:
+            refused(name, "too large")
+            return _problem(413, f"more than {MOST_BYTES} bytes", last=True)
+        except TimeoutError:
+            refused(name, "too slow")
+            return _problem(408, "the body took too long", last=True)
+        except _HungUp:
+            return _problem(400, "the body was cut off", last=True)
+        except Forged as problem:
+            refused(name, type(problem).__name__.lower())
+            return _problem(400 if isinstance(problem, Unsigned) else 401, _why(problem))
+        except NovaError as problem:
+            fields = {"action": "webhook_not_kept", "endpoint": name, "error": problem.message}
+            log.error("webhook_not_kept", extra=fields)
+            return _problem(503, "it could not be kept: send it again", {"retry-after": "30"})
+        return None
 
 
 class _TooLarge(Exception):
     pass
 
 
-async def _body(request: Request) -> bytes:
-    """Raises _TooLarge before all of it is read, TimeoutError and ClientDisconnect."""
-    told = request.headers.get("content-length", "0")
+class _HungUp(Exception):
+    pass
+
+
+async def _body(receive: Receive, headers: Headers) -> bytes:
+    """Raises _TooLarge before all of it is read, TimeoutError and _HungUp."""
+    told = headers.get("content-length", "0")
     if told.isdecimal() and (len(told) > 9 or int(told) > MOST_BYTES):
         raise _TooLarge
-    chunks, size = [], 0
+    parts, size, more = [], 0, True
     async with asyncio.timeout(BODY_S):
-        async for chunk in request.stream():
-            size += len(chunk)
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _HungUp
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
             if size > MOST_BYTES:
                 raise _TooLarge
-            chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _why(problem: Forged) -> str:
@@ -124,5 +146,5 @@ async def _refused(_request: Request, problem: Exception) -> Response:
     return _problem(problem.status_code, problem.detail.lower(), dict(problem.headers or {}))
 
 
-async def _failed(_request: Request, problem: Exception) -> Response:
+async def _failed(_request: Request, _found: Exception) -> Response:
     return _problem(500, "it failed: see the log")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from nova.ledger.store import Store
 
+LINK = "nova_link"  # what the address that it leads to is told: by which link
 LONGEST_URL = 2000
 _SLUG_CHARS = 12
 _SLUG = re.compile(r"[a-z2-7]{12}")
@@ -45,12 +46,12 @@ class Link:
     at: datetime
 
     def target(self, click: str | None = None) -> str:
-        """Where it leads: with the tags of its campaign where the address has none, and with the id of the click."""
+        """Where it leads: with its campaign's tags where the address has none, its slug, and the id of the click."""
         parts = urlsplit(self.url)
         there = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
         tags = {
             "utm_source": "nova", "utm_medium": self.channel, "utm_campaign": self.campaign,
-            "utm_content": self.content, CLICK: click,
+            "utm_content": self.content, LINK: self.slug, CLICK: click,
         }  # fmt: skip
         added = urlencode([(name, value) for name, value in tags.items() if value and name not in there])
         return urlunsplit(parts._replace(query="&".join(part for part in (parts.query, added) if part)))

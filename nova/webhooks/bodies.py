@@ -17,6 +17,7 @@ from nova.errors import NovaError, UsageProblem
 from nova.fleet.webhooks import WebhookSender
 from nova.ledger.facts import EARLIEST_US, LATEST_US
 from nova.money import Money
+from nova.people import subject_of_click, subject_of_email
 from platforms.events import PlatformEvent, Tag
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -51,8 +52,8 @@ def id_of(body: bytes, said: object = None) -> str:
 def stripe_event(body: bytes) -> tuple[str, str | None]:
     """The id of an event and its type, such as charge.refunded."""
     try:
-        event = read_json(body)
-    except BadDelivery:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
         event = None
     known = event if isinstance(event, dict) else {}
     kind = known.get("type")
@@ -111,6 +112,7 @@ def sale_of(sender: WebhookSender, body: bytes, received_at: datetime, currency:
         object=object,
         objects=(object,),
         tag=_tag(sender, document),
+        subjects=_subjects(sender, document),
     )
 
 
@@ -193,6 +195,12 @@ def _tag(sender: WebhookSender, document: Any) -> Tag | None:
         return Tag(sender.worker, "webhook")
     said = None if sender.worker_path is None else found(document, sender.worker_path)
     return Tag(said, "webhook") if isinstance(said, str) and _PRINTABLE.fullmatch(said) else None
+
+
+def _subjects(sender: WebhookSender, document: Any) -> tuple[str, ...]:
+    ways = ((sender.email_path, subject_of_email), (sender.click_path, subject_of_click))
+    said = ((None if path is None else found(document, path), name) for path, name in ways)
+    return tuple(name(one) for one, name in said if isinstance(one, str) and one.strip())
 
 
 def _shown(said: Any) -> str:

@@ -76,6 +76,12 @@ def add(
     kind_path: Annotated[
         str | None, typer.Option("--kind-path", metavar="P", help="Where it says what it is; else by the amount.")
     ] = None,
+    email_path: Annotated[
+        str | None, typer.Option("--email-path", metavar="P", help="Where the payer's address stands; kept as a hash.")
+    ] = None,
+    click_path: Annotated[
+        str | None, typer.Option("--click-path", metavar="P", help="Where the nova_click of a tracked link stands.")
+    ] = None,
     sale: Annotated[
         list[str] | None, typer.Option("--sale", metavar="KIND", help="What is a sale there; may be repeated.")
     ] = None,
@@ -109,6 +115,8 @@ def add(
         worker_path=worker_path,
         worker=worker,
         kind_path=kind_path,
+        email_path=email_path,
+        click_path=click_path,
         sales=tuple(sale or SALES),
         refunds=tuple(refund or REFUNDS),
         minor=minor,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nova.clock import ManualClock
 from nova.errors import ConfigInvalid, UsageProblem
 from nova.ledger.ledger import Ledger
-from nova.ledger.links import Link, Links, Visit, checked_url
+from nova.ledger.links import LINK, Link, Links, Visit, checked_url
 from nova.ledger.store import Store
 from nova.link_tokens import link_key, subject_in, token_of
 from nova.people import CLICK, subject_of_click, subject_of_email
@@ -74,7 +74,7 @@ def test_tags_are_added_where_the_address_has_none() -> None:
     assert parts.fragment == "part"
     assert parse_qs(parts.query) == {
         "utm_source": ["own"], "a": ["1"], "utm_medium": ["mail"], "utm_campaign": ["may sale"],
-        "utm_content": ["button"], CLICK: ["c1"],
+        "utm_content": ["button"], LINK: ["s"], CLICK: ["c1"],
     }  # fmt: skip
 
 

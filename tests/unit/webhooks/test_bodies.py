@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nova.errors import UsageProblem
 from nova.fleet.webhooks import WebhookSender, sender_of
 from nova.money import Money
+from nova.people import subject_of_click, subject_of_email
 from nova.webhooks.bodies import (
     BadDelivery,
     Nothing,
@@ -61,6 +62,13 @@ def test_a_sale_is_read_by_its_paths() -> None:
     )  # fmt: skip
     assert event.at == datetime(2026, 11, 20, 10, tzinfo=UTC)
     assert event.tag is not None and event.tag.worker == "mailer"
+
+
+def test_who_paid_is_a_hash_and_the_click_that_led_there() -> None:
+    who = replace(SHOP, email_path="data.email", click_path="data.ref")
+    event = told(who, with_data(email=" Ann@example.com", ref="c1"))
+    assert event.subjects == (subject_of_email("ann@example.com"), subject_of_click("c1"))
+    assert told(who, with_data(email=5)).subjects == ()
 
 
 def test_an_amount_may_be_a_number_and_loses_no_cent() -> None:
