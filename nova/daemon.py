@@ -33,6 +33,7 @@ log = logging.getLogger("nova.daemon")
 
 SYNC_EVERY_S = 900.0
 WEBHOOKS_EVERY_S = 30.0
+ATTRIBUTE_EVERY_S = 60.0  # payments of which something new is known
 SHARE_EVERY_S = 600.0  # shared costs of a day that has ended
 _OPEN_AGAIN_S = 1.0
 _ROUNDS = 50
@@ -183,8 +184,9 @@ def manager_settings(nova: Nova, department: str = "") -> ManagerSettings:
 
 def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]:
     """The sync of the platforms that have a key, the autonomous cycle where it was asked for, the shared costs of ended
-    days, webhooks that wait, and bounds on output.
+    days, payments to be divided again, webhooks that wait, and bounds on output.
     """
+    from nova.revenue.attribution.settle import settle_due
     from nova.revenue.shared import book_due
     from platforms.registry import configured_revenue
     from workers.control import OUTPUT
@@ -195,6 +197,7 @@ def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]
     tasks = [
         PeriodicTask("output", 60.0, lambda: trim(output)),
         PeriodicTask("shared_costs", SHARE_EVERY_S, lambda: book_due(nova)),
+        PeriodicTask("attribution", ATTRIBUTE_EVERY_S, lambda: settle_due(nova)),
     ]
     tasks.append(PeriodicTask("webhooks", WEBHOOKS_EVERY_S, WaitingWebhooks(nova)))
     if configured_revenue(nova.settings):

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from nova.clock import format_duration, parse_duration
 from nova.errors import ConfigInvalid, UsageProblem
 from nova.money import Money
+from nova.revenue.attribution.models import DIRECT, MODELS
+from nova.revenue.attribution.rule import WINDOW
 
 PERIODS = ("day", "month")
 
@@ -65,6 +67,8 @@ class Policy:
     confidence: float = 0.9
     window: timedelta = timedelta(days=7)
     attribution_lag: timedelta = timedelta(0)
+    attribution_model: str = DIRECT
+    attribution_window: timedelta = WINDOW
     warmup: timedelta = timedelta(hours=1)
     cooldown: timedelta = timedelta(minutes=15)
     scale_factor: float = 2.0
@@ -198,6 +202,12 @@ def _cap(text: str, _: str) -> ActionCap:
     return ActionCap(count=count)
 
 
+def _model(text: str, _: str) -> str:
+    if text not in MODELS:
+        raise ValueError
+    return text
+
+
 def _names(text: str, _: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.strip("[]").split(",") if name.strip())
 
@@ -225,6 +235,8 @@ _FORMS: dict[str, tuple[Callable[[str, str], Any], str]] = {
     "confidence": (_confidence, "a probability from 0.5 to 0.99, such as 0.9"),
     "window": (_evidence_window, "a duration of at least a minute, such as 24h or 7d"),
     "attribution_lag": _DURATION,
+    "attribution_model": (_model, f"one of {', '.join(MODELS)}"),
+    "attribution_window": _SPAN,
     "warmup": _DURATION,
     "cooldown": _DURATION,
     "scale_factor": (_factor, "a factor above 1 and at most 100, such as 2"),

@@ -82,7 +82,11 @@ _REVENUE: dict[str, Command | Group] = {
     ),
     "links": Command("links:links", "Show the tracked links and how often they were followed."),
     "reinvest": Command("reports:reinvest", "Say how much of the profit goes back as budget, and to whom."),
-    "attribute": Command("revenue:attribute", "Say by hand which worker an entry belongs to."),
+    "attribute": Command("attribution:attribute", "Say by hand which worker an entry belongs to."),
+    "map": Command("attribution:map_object", "Give all sales of a product, price, coupon or campaign to a worker."),
+    "unmap": Command("attribution:unmap", "Take a mapping back; what it gave goes back by new entries."),
+    "mappings": Command("attribution:mappings", "Show what is mapped to whom."),
+    "path": Command("attribution:path", "Explain whose a payment is: evidence, touches, model and shares."),
     "rates": Group("Exchange rates.", _RATES),
 }
 _COSTS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, delete, insert, select, text
 
 from nova.clock import from_us, to_us
 from nova.errors import LedgerConflict
@@ -56,6 +56,11 @@ def claim(conn: Connection, at: datetime, source: str, object: str, worker: str,
 def assign(conn: Connection, at: datetime, source: str, object: str, worker: str, by: str) -> None:
     """A person's word, over any claim."""
     conn.execute(_ASSIGN, {"source": source, "object": object, "worker": worker, "by": by, "at": to_us(at)})
+
+
+def withdraw(conn: Connection, source: str, object: str) -> None:
+    """A person's word is taken back. A claim stays."""
+    conn.execute(delete(claims).where(claims.c.source == source, claims.c.object == object, claims.c.by != "claim"))
 
 
 def get(conn: Connection, source: str, object: str) -> Claim | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,10 @@ def find(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, s
 
 
 def learn(conn: Connection, told: Sequence[Credit]) -> int:
-    """Adds what is told of payments to what is known; how many brought news, which are stale then.
+    """Adds what is told of payments to what is known; how many brought news.
 
-    The first word of each kind stays; a payment is as old as the oldest that is told of it.
+    The first word of each kind stays; a payment is as old as the oldest that is told of it. What is news of a payment
+    that was known makes it stale; of a new one the teller knows.
     """
     known = find(conn, [one.key for one in told])
     news: dict[tuple[str, str], Credit] = {}
@@ -73,7 +74,7 @@ def learn(conn: Connection, told: Sequence[Credit]) -> int:
         if before is None or (after.at, after.subject, after.evidence) != (before.at, before.subject, before.evidence):
             news[one.key] = after
     if news:
-        conn.execute(_SAVE, [_values(one, stale=True) for one in news.values()])
+        conn.execute(_SAVE, [_values(one, stale=one.stale or key in known) for key, one in news.items()])
     return len(news)
 
 
@@ -84,12 +85,28 @@ def divided(conn: Connection, source: str, object: str, model: str | None, share
     conn.execute(update(credits).where(*where).values(model=model, shares=written, stale=False))
 
 
+def leave(conn: Connection, source: str, object: str) -> None:
+    """It has been looked at, and stays as it is."""
+    where = (credits.c.source == source, credits.c.object == object)
+    conn.execute(update(credits).where(*where).values(stale=False))
+
+
 def outdate(conn: Connection, keys: Iterable[tuple[str, str]]) -> None:
     """Something about these payments is new: a refund, a claim."""
     wanted = list(keys)
     for start in range(0, len(wanted), _CHUNK):
         named = tuple_(credits.c.source, credits.c.object).in_(wanted[start : start + _CHUNK])
         conn.execute(update(credits).where(named).values(stale=True))
+
+
+def outdate_divided(conn: Connection, source: str, objects: Iterable[str]) -> None:
+    """Those of these payments that are divided have grown by an entry, which is to be divided, too."""
+    wanted = sorted(objects)
+    for start in range(0, len(wanted), _CHUNK):
+        some = credits.c.object.in_(wanted[start : start + _CHUNK])
+        conn.execute(
+            update(credits).where(credits.c.source == source, some, credits.c.model.is_not(None)).values(stale=True)
+        )
 
 
 def outdate_subjects(conn: Connection, aliases: Sequence[str], since_us: int = 0) -> None:
@@ -106,10 +123,32 @@ def outdate_evidence(conn: Connection, source: str, kind: str, object: str) -> N
 
 def outdate_all(conn: Connection, since: datetime | None = None, until: datetime | None = None) -> int:
     """Those that another model may divide otherwise: how many. From `since` on, before `until`."""
+    return conn.execute(update(credits).where(*_between(since, until)).values(stale=True)).rowcount
+
+
+def with_evidence(conn: Connection, source: str, kind: str, object: str) -> list[tuple[str, str]]:
+    """The payments that are known to be of this product, price, coupon or campaign."""
+    said = func.json_extract(credits.c.evidence, f"$.{kind}") == object
+    query = select(credits.c.object).where(credits.c.source == source, said).order_by(credits.c.at_us)
+    return [(source, row.object) for row in conn.execute(query)]
+
+
+def with_subject(
+    conn: Connection, since: datetime | None, until: datetime | None, after: tuple[str, str] | None, limit: int
+) -> list[tuple[str, str]]:
+    """The next payments, by source and object, that some model may divide. From `since` on, before `until`."""
+    where = _between(since, until)
+    where += [tuple_(credits.c.source, credits.c.object) > after] if after else []
+    query = select(credits.c.source, credits.c.object).where(*where)
+    query = query.order_by(credits.c.source, credits.c.object).limit(limit)
+    return [(row.source, row.object) for row in conn.execute(query)]
+
+
+def _between(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
     where = [or_(credits.c.subject.is_not(None), credits.c.model.is_not(None))]
     where += [credits.c.at_us >= to_us(since)] if since else []
     where += [credits.c.at_us < to_us(until)] if until else []
-    return conn.execute(update(credits).where(*where).values(stale=True)).rowcount
+    return where
 
 
 def stale(conn: Connection, limit: int) -> list[tuple[str, str]]:
@@ -122,7 +161,8 @@ def stale(conn: Connection, limit: int) -> list[tuple[str, str]]:
 def _joined(before: Credit, one: Credit) -> Credit:
     evidence = {**one.evidence, **before.evidence}
     at, subject = min(before.at, one.at), before.subject or one.subject
-    return Credit(before.source, before.object, at, subject, evidence, before.model, before.shares)
+    stale = before.stale or one.stale
+    return replace(before, at=at, subject=subject, evidence=evidence, stale=stale)
 
 
 def _values(one: Credit, *, stale: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select
 
 from nova.clock import from_us
 from nova.errors import LedgerConflict, NotFound, UsageProblem
-from nova.ledger import audit
+from nova.ledger import audit, credits
 from nova.ledger.booking import PENDING, Conflict, Recorded, find_keys, record_facts
 from nova.ledger.facts import KINDS, MOVES, REVENUE_SIGNS, Entry, admit
 from nova.ledger.schema import entries
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 __all__ = [
-    "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Recorded", "StoredEntry",
-    "find_entries", "move", "owner_of", "record_entries", "word_on",
+    "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Recorded", "StoredEntry", "find_entries", "hand_over", "held",
+    "holders", "move", "moves_of", "of_objects", "owner_of", "record_entries", "with_corrections", "word_on",
 ]  # fmt: skip
 
 _SHOWN = 5
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,42 +98,75 @@ def move(
 
     Returns how many moved; what belongs to the worker already does not.
     """
-    pairs: list[Entry] = []
-    count = 0
-    for stored in _with_corrections(conn, store, moved):
-        number = len(_moves(conn, stored.ref)) // 2
-        steps = _steps(conn, stored, worker)
-        for step, (giver, taker, amount) in enumerate(steps, number + 1):
-            pairs += _pair(stored, step, giver, taker, amount, model, evidence)
-        count += bool(steps)
-    if not pairs:
-        return 0
-    recorded = record_entries(conn, store, pairs)
-    if recorded.conflicts:
-        raise LedgerConflict(recorded.conflicts[0].message)
-    for stored in moved:
-        detail = {"to": worker, "model": model, "evidence": evidence}
-        audit.append(conn, store.clock.now(), by, "entry_attributed", stored.ref, detail)
+    whole = [(one, {worker: one.effect.micros}) for one in with_corrections(conn, store, moved)]
+    count = hand_over(conn, store, whole, model=model, evidence=evidence)
+    if count:
+        for stored in moved:
+            detail = {"to": worker, "model": model, "evidence": evidence}
+            audit.append(conn, store.clock.now(), by, "entry_attributed", stored.ref, detail)
     return count
 
 
-def _steps(conn: Connection, stored: StoredEntry, worker: str | None) -> list[tuple[str | None, str | None, Money]]:
-    """Who gives how much to whom, so that all of an entry is the worker's.
+def hand_over(
+    conn: Connection,
+    store: Store,
+    given: Sequence[tuple[StoredEntry, Mapping[str | None, int]]],
+    *,
+    model: str,
+    evidence: str | None,
+) -> int:
+    """Brings each entry to those who are to hold it, each so many millionths of its effect, which is their sum.
 
-    Two ledgers that moved an entry differently, brought together, leave parts of it with several: those are gathered.
+    By pairs of adjustments dated as the entry is. Returns how many changed hands; again is harmless.
     """
-    effect, moves = stored.effect, _moves(conn, stored.ref)
-    held: dict[str | None, int] = {stored.entry.worker: effect.micros}
+    moves = moves_of(conn, [stored.ref for stored, _ in given])
+    pairs: list[Entry] = []
+    count = 0
+    for stored, parts in given:
+        made = moves[stored.ref]
+        steps = _steps(held(stored, made), parts, stored.effect)
+        for step, (giver, taker, amount) in enumerate(steps, len(made) // 2 + 1):
+            pairs += _pair(stored, step, giver, taker, amount, model, evidence)
+        count += bool(steps)
+    recorded = record_entries(conn, store, pairs)
+    if recorded.conflicts:
+        raise LedgerConflict(recorded.conflicts[0].message)
+    return count
+
+
+def holders(conn: Connection, stored: StoredEntry) -> dict[str | None, int]:
+    """Who holds how much of an entry's effect after every move of it; whoever holds nothing is left out."""
+    return held(stored, _moves(conn, stored.ref))
+
+
+def held(stored: StoredEntry, moves: Sequence[Row[Any]]) -> dict[str | None, int]:
+    """The same where its moves are known.
+
+    Two ledgers that moved an entry differently, brought together, leave parts of it with several.
+    """
+    effect = stored.effect.micros
+    found: dict[str | None, int] = {stored.entry.worker: effect}
     for row in moves:
-        held[row.worker] = held.get(row.worker, 0) + row.micros
-    if sum(held.values()) != effect.micros:  # half of a move has not arrived
-        held = {moves[-1].worker: effect.micros}
-    steps = []
-    for holder, micros in held.items():
-        if holder != worker and micros:
-            owed = (micros > 0) != (effect.micros > 0)
-            amount = Money(-micros if owed else micros, effect.currency)
-            steps.append((worker, holder, amount) if owed else (holder, worker, amount))
+        found[row.worker] = found.get(row.worker, 0) + row.micros
+    if sum(found.values()) != effect:  # half of a move has not arrived
+        return {moves[-1].worker: effect}
+    return {holder: micros for holder, micros in found.items() if micros}
+
+
+def _steps(
+    now: Mapping[str | None, int], then: Mapping[str | None, int], effect: Money
+) -> list[tuple[str | None, str | None, Money]]:
+    """Who gives how much to whom. An amount has the sign of the entry's effect."""
+    sign = -1 if effect.micros < 0 else 1
+    over = {name: sign * (now.get(name, 0) - then.get(name, 0)) for name in (*now, *then)}
+    steps: list[tuple[str | None, str | None, Money]] = []
+    for giver in over:
+        for taker in over:
+            amount = min(over[giver], -over[taker])
+            if amount > 0:
+                steps.append((giver, taker, Money(sign * amount, effect.currency)))
+                over[giver] -= amount
+                over[taker] += amount
     return steps
 
 
@@ -165,9 +199,17 @@ def _pair(
 
 
 def _moves(conn: Connection, ref: str) -> list[Row[Any]]:
-    """In the order they were made, whatever order they arrived in."""
-    query = select(entries).where(entries.c.corrects == ref, entries.c.source == MOVES, entries.c.id.like("%:%:%"))
-    return sorted(conn.execute(query), key=lambda row: (_number(row.id), row.id))
+    return moves_of(conn, [ref])[ref]
+
+
+def moves_of(conn: Connection, refs: Sequence[str]) -> dict[str, list[Row[Any]]]:
+    """Of each entry in the order they were made, whatever order they arrived in."""
+    found: dict[str, list[Row[Any]]] = {ref: [] for ref in refs}
+    for start in range(0, len(refs), _CHUNK):
+        query = select(entries).where(entries.c.corrects.in_(refs[start : start + _CHUNK]), entries.c.source == MOVES)
+        for row in conn.execute(query.where(entries.c.id.like("%:%:%"))):
+            found[row.corrects].append(row)
+    return {ref: sorted(rows, key=lambda row: (_number(row.id), row.id)) for ref, rows in found.items()}
 
 
 def _number(move_id: str) -> int:
@@ -175,17 +217,36 @@ def _number(move_id: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _with_corrections(conn: Connection, store: Store, given: Sequence[StoredEntry]) -> list[StoredEntry]:
+def with_corrections(conn: Connection, store: Store, given: Sequence[StoredEntry]) -> list[StoredEntry]:
+    """These and every adjustment that corrects one of them, in order of arrival, without what moved them."""
     found: dict[int, StoredEntry] = {}
-    waiting = list(given)
+    waiting = [stored for stored in given if stored.entry.source != MOVES]
     while waiting:
-        stored = waiting.pop()
-        if stored.seq in found or stored.entry.source == MOVES:
-            continue
-        found[stored.seq] = stored
-        query = select(entries).where(entries.c.corrects == stored.ref, entries.c.source != MOVES)
-        waiting += [_stored(row, store.currency) for row in conn.execute(query.where(entries.c.kind == "adjustment"))]
+        found |= {stored.seq: stored for stored in waiting}
+        refs = [stored.ref for stored in waiting]
+        waiting = []
+        for start in range(0, len(refs), _CHUNK):
+            query = select(entries).where(entries.c.corrects.in_(refs[start : start + _CHUNK]))
+            query = query.where(entries.c.source != MOVES, entries.c.kind == "adjustment")
+            waiting += [_stored(row, store.currency) for row in conn.execute(query) if row.seq not in found]
     return [found[seq] for seq in sorted(found)]
+
+
+def of_objects(
+    conn: Connection, store: Store, keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], list[StoredEntry]]:
+    """What platforms reported of these (source, object), in order of arrival."""
+    wanted: dict[str, list[str]] = {}
+    for source, object in dict.fromkeys(keys):
+        wanted.setdefault(source, []).append(object)
+    found: dict[tuple[str, str], list[StoredEntry]] = {}
+    for source, objects in wanted.items():
+        for start in range(0, len(objects), _CHUNK):
+            named = (entries.c.object.in_(objects[start : start + _CHUNK]), entries.c.object.is_not(None))
+            query = select(entries).where(entries.c.source == source, *named)
+            for row in conn.execute(query.order_by(entries.c.seq)):
+                found.setdefault((source, row.object), []).append(_stored(row, store.currency))
+    return found
 
 
 def _stored(row: Row[Any], reporting: str) -> StoredEntry:
@@ -266,6 +327,8 @@ class Entries:
                 note=note,
             )
             record_entries(conn, store, [entry])
+            if stored.entry.object is not None:  # where the payment is divided, so is this
+                credits.outdate(conn, [(stored.entry.source, stored.entry.object)])
             detail = {"amount": f"{amount} {amount.currency}", "note": note, "id": entry.ref}
             audit.append(conn, store.clock.now(), by, "entry_adjusted", stored.ref, detail)
             return find_entries(conn, store, [(entry.source, entry.id)])[entry.source, entry.id]

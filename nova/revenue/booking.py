@@ -13,12 +13,26 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
-from nova.ledger import claims
+from nova.ledger import claims, credits, mappings, subjects
 from nova.ledger.claims import Claim
-from nova.ledger.entries import Entry, StoredEntry, find_entries, move, owner_of, record_entries, word_on
+from nova.ledger.credits import Credit
+from nova.ledger.entries import Entry, StoredEntry, find_entries, holders, move, record_entries, word_on
 from nova.ledger.schema import entries
 from nova.revenue import restated
-from nova.revenue.resolve import CLAIM, MANUAL, Attribution, resolve
+from nova.revenue.attribution.models import DIVIDING
+from nova.revenue.attribution.payments import links_of
+from nova.revenue.resolve import (
+    CLAIM,
+    FOLLOWS,
+    LINK,
+    MANUAL,
+    MAPPING,
+    NOBODY,
+    Attribution,
+    Known,
+    by_declaration,
+    resolve,
+)
 from platforms.events import PlatformEvent, Tag
 
 if TYPE_CHECKING:
@@ -53,8 +67,13 @@ def book(
     events: Sequence[PlatformEvent],
     tags: Mapping[str, Tag],
     floor: datetime | None = None,
+    *,
+    dividing: bool = False,
 ) -> Booked:
-    """In the caller's transaction. `tags` are by event; older than `floor` nothing will come."""
+    """In the caller's transaction. `tags` are by event; older than `floor` nothing will come.
+
+    `dividing`: a model is in force that looks at more than direct evidence, so that what is known of a customer counts.
+    """
     facts, totals = restated.parted(events)
     known = find_entries(conn, store, [(source, event.id) for event in facts])
     fresh = [event for event in facts if (source, event.id) not in known]
@@ -62,14 +81,22 @@ def book(
     settled = _settled(conn, store, fresh, floor)
     recorded: list[Entry] = []
     moved = 0
+    declared = _declared(conn, source, events)
+    contested: list[tuple[str, str]] = []
     said = claims.of_objects(conn, source, {id for event in events for id in event.objects})
-    for payment in _payments(conn, store, source, events).values():
+    for object, payment in _payments(conn, store, source, events).items():
         parts = {one.id: restated.missing(one, payment.stored) for one in payment.events if one.id in totals}
         settled |= {id: part for id, part in parts.items() if part is not None}
-        whose = _whose(conn, said, payment, tags)
+        owner = _owner(conn, payment.stored)
+        whose = _whose(said, source, payment, owner, tags, declared)
+        if owner is not None and owner.worker != whose.worker:
+            contested.append((source, object))
         recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
         moved += _moved(conn, store, payment.stored, whose)
     result = record_entries(conn, store, recorded)
+    _learn(conn, store, events, tags, dividing)
+    credits.outdate(conn, contested)
+    credits.outdate_divided(conn, source, {entry.object for entry in recorded if entry.object})
     conflicts += [conflict.message for conflict in result.conflicts]
     found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
     new = {told: found[source, event.id] for told, event in settled.items() if (source, event.id) in found}
@@ -101,6 +128,7 @@ def late_claims(conn: Connection, store: Store, source: str, said: Iterable[Clai
         if whose.model == CLAIM and any(word_on(conn, one)[1] in (CLAIM, MANUAL) for one in stored):
             continue
         moved += _moved(conn, store, stored, whose)
+        credits.outdate(conn, [(source, object)])
     return moved
 
 
@@ -113,20 +141,76 @@ def _payments(conn: Connection, store: Store, source: str, events: Sequence[Plat
     return payments
 
 
-def _whose(conn: Connection, said: Mapping[str, Claim], payment: _Payment, tags: Mapping[str, Tag]) -> Attribution:
+def _declared(conn: Connection, source: str, events: Sequence[PlatformEvent]) -> Known | None:
+    """What the evidence of these events may be looked up in; None where they have none."""
+    if not any(event.evidence for event in events):
+        return None
+    slugs = sorted({event.evidence["link"] for event in events if "link" in event.evidence})
+    return Known(mappings.in_force(conn, [source]), links_of(conn, slugs))
+
+
+def _learn(
+    conn: Connection,
+    store: Store,
+    events: Sequence[PlatformEvent],
+    tags: Mapping[str, Tag],
+    dividing: bool,
+) -> None:
+    """Keeps what else the events tell: of the payments, and of who paid."""
+    told = [
+        _told(event, event.object, tags.get(event.id), dividing)
+        for event in events
+        if event.object is not None and (event.evidence or event.subjects)
+    ]
+    if told:
+        credits.learn(conn, told)
+        subjects.same(conn, store.now_us(), [event.subjects for event in events])
+
+
+def _told(event: PlatformEvent, object: str, tag: Tag | None, dividing: bool) -> Credit:
+    said = {} if tag is None else {"tag": tag.worker, "tag_found": tag.found}
+    subject = event.subjects[0] if event.subjects else None
+    return Credit(
+        event.source,
+        object,
+        event.at,
+        subject,
+        {**event.evidence, **said},
+        stale=dividing and subject is not None,
+    )
+
+
+def _whose(
+    said: Mapping[str, Claim],
+    source: str,
+    payment: _Payment,
+    owner: Attribution | None,
+    tags: Mapping[str, Tag],
+    declared: Known | None,
+) -> Attribution:
     found = [said[id] for id in {id for event in payment.events for id in event.objects} if id in said]
     tag = next((tags[event.id] for event in payment.events if event.id in tags), None)
-    return resolve(found, _owner(conn, payment.stored), tag)
+    derived = owner is not None and owner.model in (MAPPING, LINK)
+    whose = resolve(found, None if derived else owner, tag)
+    if whose is NOBODY and owner is not None:
+        return owner
+    if whose is NOBODY and declared is not None:
+        evidence = {name: value for event in payment.events for name, value in event.evidence.items()}
+        whose = by_declaration(source, evidence, declared)
+    return whose
 
 
 def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | None:
     """Whose the payment's entries are, the sale's first."""
     for one in sorted(stored, key=lambda one: (one.entry.kind != "revenue", one.seq)):
-        worker = owner_of(conn, one)
+        worker, model = word_on(conn, one)
+        entry = one.entry
+        if model in DIVIDING:  # what is new is divided like the rest, later
+            worker, model = entry.worker, entry.model
         if worker is not None:
-            entry = one.entry
-            same = worker == entry.worker
-            return Attribution(worker, entry.model if same else "follows", entry.evidence if same else one.ref)
+            if worker == entry.worker:
+                return Attribution(worker, entry.model, entry.evidence)
+            return Attribution(worker, model if model in (MAPPING, LINK) else FOLLOWS, one.ref)
     return None
 
 
@@ -136,8 +220,8 @@ def _moved(conn: Connection, store: Store, stored: Sequence[StoredEntry], whose:
         return 0
     wrong = []
     for one in stored:
-        owner = owner_of(conn, one)
-        if owner != whose.worker and (owner is None or whose.firm):
+        owners = holders(conn, one)
+        if set(owners) != {whose.worker} and (set(owners) == {None} or whose.firm):
             wrong.append(one)
     if not wrong:
         return 0

@@ -8,6 +8,7 @@ from nova.clock import Clock
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
 
 
@@ -16,5 +17,7 @@ class Office(Protocol):
     def settings(self) -> Settings: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def fleet(self) -> Fleet: ...
     @property
     def ledger(self) -> Ledger: ...

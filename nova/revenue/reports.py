@@ -23,10 +23,12 @@ def report(
     since: datetime | None = None,
     until: datetime | None = None,
     now: datetime | None = None,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """Entries from `since` on, before `until`, and not after `now` where it is given. Raises UsageProblem.
 
-    `unconverted` lists what waits for a rate, over all time: none of it is in the figures.
+    `unconverted` lists what waits for a rate, over all time: none of it is in the figures. With a `model`, or `all`,
+    each row also has the figures by it.
     """
     key = next((key for key in _KEYS if key == by), None)
     if key is None:
@@ -34,10 +36,14 @@ def report(
     end = min((at for at in (until, now) if at is not None), default=None)
     if since is not None and end is not None and since > end:
         raise UsageProblem("the report would end before it begins", hint="--since must be before --until and --now")
-    return {
-        **_document(nova.ledger.reports.report(key, since, end), nova.ledger.store.currency),
-        "unconverted": unconverted(nova),
-    }
+    found = _document(nova.ledger.reports.report(key, since, end), nova.ledger.store.currency)
+    if model is not None:
+        from nova.revenue.attribution.compare import compared, models_named
+
+        if key != "worker":
+            raise UsageProblem("models divide among workers", hint="--model goes with --by worker")
+        found = compared(nova, found, models_named(model), since, end)
+    return {**found, "unconverted": unconverted(nova)}
 
 
 def timeline(nova: Office, *, days: int = 30, now: datetime | None = None) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """Whose a platform's payment is, and why. Pure.
 
 A person's word comes first, then the claim of the worker that made the sale, then whose the payment is already, then
-the tag the seller wrote on it. What has none of these is nobody's, and shown as such.
+the tag the seller wrote on it, then what a person declared of its price, product, coupon or campaign, then the tracked
+link it came through. What has none of these is nobody's, and shown as such.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nova.ledger.claims import Claim
+from nova.ledger.mappings import KINDS
+from nova.ledger.mappings import Mapping as Mapped
 from platforms.events import Tag
 
 CLAIM, MANUAL = "claim", "manual"  # the models of a firm word
+MAPPING, LINK, FOLLOWS = "mapping", "link", "follows"
 _NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,64}")
 
 
@@ -44,3 +48,21 @@ def resolve(claims: Iterable[Claim], owner: Attribution | None, tag: Tag | None)
     if tag is None or name is None or not _NAME.fullmatch(name):
         return NOBODY
     return Attribution(name, "metadata", f"{tag.found}.nova_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a person declared, by (source, kind, object), and whose each tracked link is, by its slug."""
+
+    mappings: Mapping[tuple[str, str, str], Mapped]
+    links: Mapping[str, str]
+
+
+def by_declaration(source: str, evidence: Mapping[str, str], known: Known) -> Attribution:
+    """By the mapping that says it most exactly, else by the link that the payment came through."""
+    for kind in KINDS:
+        found = known.mappings.get((source, kind, evidence.get(kind, "")))
+        if found is not None:
+            return Attribution(found.worker, MAPPING, f"{kind} {found.object}, mapped by {found.by}")
+    slug = evidence.get("link", "")
+    return Attribution(known.links[slug], LINK, f"link {slug}") if slug in known.links else NOBODY

@@ -22,6 +22,9 @@ from nova.errors import LockHeld, NovaError
 from nova.ledger import claims, cursors
 from nova.ledger.cursors import Cursor
 from nova.revenue import booking
+from nova.revenue.attribution.models import DIRECT
+from nova.revenue.attribution.rule import rule_of
+from nova.revenue.attribution.settle import settle_due
 from nova.revenue.booking import Booked
 from nova.revenue.subscriptions import follow as follow_subscriptions
 from nova.revenue.tally import SourceReport, Tally
@@ -99,16 +102,18 @@ def sync_report(
     opened = [(name, _client(nova, name, clients)) for name in named]
     reports: list[SourceReport] = []
     failure: NovaError | None = None
+    dividing = rule_of(nova.fleet.snapshot().policy).model != DIRECT
     for name, client in opened:
         try:
             with _one_at_a_time(nova.settings.run_dir, name):
                 told = _Counted(progress, sum(report.fetched for report in reports))
-                reports.append(_Source(nova.ledger, client, overlap, told).fetch(since))
+                reports.append(_Source(nova.ledger, client, overlap, told, dividing=dividing).fetch(since))
         except NovaError as problem:
             failure = failure or problem
         finally:
             if clients is None:
                 client.close()
+    settle_due(nova)
     if failure is not None:
         raise failure
     return SyncReport(at, nova.ledger.store.currency, tuple(reports))
@@ -127,13 +132,16 @@ class _Counted:
 class _Source:
     """One sync of one platform."""
 
-    def __init__(self, ledger: Ledger, client: RevenuePlatform, overlap: timedelta, told: _Counted) -> None:
+    def __init__(
+        self, ledger: Ledger, client: RevenuePlatform, overlap: timedelta, told: _Counted, *, dividing: bool
+    ) -> None:
         self._ledger = ledger
         self._store = ledger.store
         self._client = client
         self._name = client.name
         self._overlap = overlap
         self._told = told
+        self._dividing = dividing
         self._tally = Tally(client.name, ledger.store.currency)
 
     def fetch(self, since: datetime | None) -> SourceReport:
@@ -195,7 +203,7 @@ class _Source:
         return {id: tag for id, tag in found.items() if tag is not None}
 
     def _book(self, page: EventPage, tags: Mapping[str, Tag], reach: _Reach, conn: Connection) -> Booked:
-        booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since)
+        booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since, dividing=self._dividing)
         now = self._store.clock.now()
         if page.after is None:
             cursors.succeeded(conn, self._name, None, _covered(cursors.read(conn, self._name), reach), now)

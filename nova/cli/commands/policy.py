@@ -26,6 +26,8 @@ MEANING = {
     "confidence": "how sure each bound of the ROI must be",
     "window": "how far back the evidence goes",
     "attribution_lag": "how late revenue comes: the window ends so long ago",
+    "attribution_model": "how a payment is divided among those its customer met",
+    "attribution_window": "how long before a payment they count",
     "warmup": "how long nothing is decided after the first run",
     "cooldown": "how long nothing is decided after a step",
     "scale_factor": "a scale-up multiplies the replicas by it",

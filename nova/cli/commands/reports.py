@@ -21,7 +21,15 @@ EMPTY = "nothing is booked yet: `nova revenue import --help`, `nova revenue reco
 
 
 def report(
-    by: ReportBy = "worker", since: Since = None, until: Until = None, now: Now = None, json: AsJson = False
+    by: ReportBy = "worker",
+    since: Since = None,
+    until: Until = None,
+    now: Now = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Compare with an attribution model, or with all; books nothing."),
+    ] = None,
+    json: AsJson = False,
 ) -> None:
     """Show revenue, cost, profit and ROI by worker, source or day.
 
@@ -30,19 +38,46 @@ def report(
     Example:
       nova revenue report --by day --since 2026-11-01
     """
-    document = report_document(by, since, until, now)
+    document = report_document(by, since, until, now, model)
     if json:
         emit(document)
+    elif model is not None:
+        show_models(document)
     else:
         show_report(document, by)
 
 
-def report_document(by: str, since: str | None, until: str | None, now: str | None = None) -> dict[str, Any]:
+def report_document(
+    by: str, since: str | None, until: str | None, now: str | None = None, model: str | None = None
+) -> dict[str, Any]:
     from nova.revenue.reports import report as make
 
+    times = {"since": instant(since), "until": instant(until), "now": instant(now)}
     with session() as nova:
-        document: dict[str, Any] = make(nova, by=by, since=instant(since), until=instant(until), now=instant(now))
+        document: dict[str, Any] = make(nova, by=by, model=model, **times)
         return document
+
+
+def show_models(document: dict[str, Any]) -> None:
+    """Of one model also what it makes of the ROI; of all their revenue side by side."""
+    currency, models = document["currency"], document["models"]
+    shown = [("booked", None), *((model, model) for model in models)]
+    heads = [name for name, _ in shown] + [f"ROI {name}" for name, _ in shown if len(models) == 1]
+    rows = []
+    for row in document["rows"]:
+        figures = [row if model is None else row["models"][model] for _, model in shown]
+        percents = [render.percent(one["roi_percent"]) for one in figures if len(models) == 1]
+        rows.append([row["key"], *(render.money_text(one["revenue"], currency) for one in figures), *percents])
+    rest = document["unattributed"]
+    amounts = [rest["revenue"], *(rest["models"][model]["revenue"] for model in models)]
+    if any(amount.strip("-0.") for amount in amounts):
+        cells = [render.money_text(amount, currency) for amount in amounts]
+        rows.append(["(unattributed)", *cells, *[""] * (len(heads) - len(cells))])
+    if not rows:
+        note(EMPTY)
+        return
+    table((Column("worker"), *(Column(head.replace("_", " "), right=True) for head in heads)), rows)
+    say_unconverted(document["unconverted"])
 
 
 def show_report(document: dict[str, Any], by: str) -> None:

@@ -1,4 +1,4 @@
-"""nova revenue sync|record|import|export|reconcile|attribute: money coming in, and whose it is."""
+"""nova revenue sync|record|import|export|reconcile: money coming in, and whose it is."""
 
 from __future__ import annotations
 
@@ -271,28 +271,3 @@ def _show_reconciled(document: dict[str, Any]) -> None:
         say(f"{source}/{printable(one['id'])}: {one['problem']} (ledger {here}, platform {there})")
     if len(named) > _SHOWN:
         say(f"... and {len(named) - _SHOWN:,} more; --json names them")
-
-
-def attribute(
-    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="SOURCE/ID, or an ID that only one source has.")],
-    worker: Worker,
-    by: By = None,
-    json: AsJson = False,
-) -> None:
-    """Say by hand which worker an entry belongs to.
-
-    Everything that the platform reported of the same payment goes with it.
-
-    Example:
-      nova revenue attribute stripe/txn_1 mailer
-    """
-    from nova.revenue.attribution import attribute as assign
-
-    with session() as nova:
-        document = assign(nova, entry, worker, by=person(by))
-        tell_unknown_worker(nova, worker)
-    if json:
-        emit(document)
-    else:
-        moved = render.count(document["moved"], "entry", "entries")
-        line(f"{moved} given to {worker}" if document["moved"] else f"{entry} was {worker}'s already")

@@ -14,7 +14,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock
 from nova.demo.storefront import Storefront
 from nova.money import Money
-from nova.revenue.attribution import attribute
+from nova.revenue.attribution.hand import attribute
 from nova.revenue.record import record_revenue
 from nova.revenue.reports import report
 from nova.revenue.sync import sync

@@ -15,7 +15,7 @@ from nova.demo.storefront import Storefront
 from nova.errors import LedgerConflict, NotFound, UsageProblem
 from nova.ledger.entries import Entry
 from nova.money import Money
-from nova.revenue.attribution import attribute
+from nova.revenue.attribution.hand import attribute
 from nova.revenue.reconcile import reconcile
 from nova.revenue.record import record_cost, record_revenue
 from nova.revenue.reports import report, timeline

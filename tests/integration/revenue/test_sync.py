@@ -16,7 +16,7 @@ from nova.clock import ManualClock
 from nova.demo.storefront import Fault, Storefront
 from nova.errors import LockHeld, NotFound, PlatformNotConfigured, PlatformRefused, Unreachable
 from nova.ledger import claims
-from nova.revenue.attribution import attribute
+from nova.revenue.attribution.hand import attribute
 from nova.revenue.reports import report
 from nova.revenue.sync import sync, sync_all
 from platforms.events import Balance, EventPage, EventReader, PlatformEvent, Tag

@@ -35,6 +35,8 @@ def test_the_defaults_are_those_of_the_interface(given: Any) -> None:
         "confidence": 0.9,
         "window": 604800,
         "attribution_lag": 0,
+        "attribution_model": "direct",
+        "attribution_window": 2592000,
         "warmup": 3600,
         "cooldown": 900,
         "scale_factor": 2,

@@ -1,0 +1,1 @@
+"""Whose a payment is: by direct evidence, or divided among those whose work led to it."""
