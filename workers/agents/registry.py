@@ -23,6 +23,7 @@ PYTHON = "python"
 BUILT_IN = {
     "shell": "shell.py:Shell",
     PYTHON: "",
+    "email_agent": "email_agent.py:EmailAgent",
     "llm_agent": "llm_agent.py:LlmAgent",
     "scraper_agent": "scraper.py:ScraperAgent",
 }
