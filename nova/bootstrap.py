@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nova.clock import Clock, SystemClock
+from nova.errors import NovaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,12 +85,24 @@ class Nova:
         declared = snapshot or self.fleet.snapshot()
         return Policy.from_overrides(Policy.from_settings(self.settings), declared.policy, declared.policy_version)
 
+    def note_platform_calls(self) -> None:
+        """Adds what was counted of the platforms to the ledger. What cannot be written waits for the next time."""
+        counted = self.exchange.health.take() if "exchange" in self.__dict__ else []
+        if counted:
+            try:
+                self.ledger.platform_calls.add(counted)
+            except BaseException:
+                self.exchange.health.put_back(counted)
+                raise
+
     def close(self) -> None:
         """Closes what was opened; alerts that wait are sent first."""
         if "alerts" in self.__dict__:
             self.alerts.close()
         if "exchange" in self.__dict__:
             self.exchange.close()
+            with suppress(NovaError, OSError):  # a command has done its work by now
+                self.note_platform_calls()
         if "ledger" in self.__dict__:
             self.ledger.close()
 

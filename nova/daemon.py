@@ -196,6 +196,7 @@ def periodic_tasks(nova: Nova, autonomous_s: float | None) -> list[PeriodicTask]
     output = nova.settings.logs_dir / OUTPUT
     tasks = [
         PeriodicTask("output", 60.0, lambda: trim(output)),
+        PeriodicTask("platform_calls", 60.0, nova.note_platform_calls, first_s=60.0),
         PeriodicTask("shared_costs", SHARE_EVERY_S, lambda: book_due(nova)),
         PeriodicTask("attribution", ATTRIBUTE_EVERY_S, lambda: settle_due(nova)),
     ]

@@ -45,11 +45,11 @@ def _problems(nova: Parts) -> Iterator[Problem]:
     yield from _of_managers(nova, snapshot, living, now)
     seen = instances_of_living(nova, {info.id for info in living})
     recent = nova.ledger.runs.sums(now - _RECENT, now + timedelta(microseconds=1))
-    given_up = nova.ledger.outbox.given_up()
+    given_up, doubtful = nova.ledger.outbox.given_up(), nova.ledger.outbox.doubtful()
     for one in snapshot.deployments.values():
         yield from _of_state(one)
         yield from _of_breaker(nova, one, seen.get(one.name, []), now)
-        yield from _of_effects(one.name, given_up.get(one.name, 0))
+        yield from _of_effects(one.name, given_up.get(one.name, 0), doubtful.get(one.name, 0))
         yield from _of_instances(one, seen.get(one.name, []), now)
         yield from _of_secrets(nova, one)
         yield from _of_runs(one, recent)
@@ -80,11 +80,15 @@ def _of_managers(nova: Parts, snapshot: FleetSnapshot, living: list[ManagerInfo]
             yield _problem(None, said, "see NOVA_HOME/logs/manager.log, then `nova workers restart`")
 
 
-def _of_effects(name: str, given_up: int) -> Iterator[Problem]:
+def _of_effects(name: str, given_up: int, doubtful: int) -> Iterator[Problem]:
     if given_up:
         told = "one effect was" if given_up == 1 else f"{given_up:,} effects were"
         advice = f"see `nova workers outbox {name}`, mend it, then let it be tried again with --retry KEY"
         yield _problem(name, f"{told} given up after ten attempts", advice)
+    if doubtful:
+        told = "of one effect" if doubtful == 1 else f"of {doubtful:,} effects"
+        advice = f"see `nova workers outbox {name}`, look at the platform, then say --done KEY or --retry KEY"
+        yield _problem(name, f"nobody knows {told} on a platform whether it was done", advice)
 
 
 def _of_state(one: Deployment) -> Iterator[Problem]:

@@ -345,7 +345,10 @@ class WorkerManager:
         return self._heartbeat.look() or self._rounds.turn(host, self._heartbeat.lease_until, woken=woken)
 
     def _prune(self) -> None:
-        gone = self._ledger.runs.prune(self._clock.now())
+        now = self._clock.now()
+        gone = self._ledger.runs.prune(now)
+        self._ledger.outbox.prune(now)
+        self._ledger.platform_calls.prune(now)
         log.info("runs_pruned", extra={"action": "runs_pruned", "runs": gone})
 
 

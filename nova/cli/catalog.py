@@ -43,7 +43,7 @@ _WORKERS = {
     "kill": Command("workers:kill", "End a deployment's runs now and never run it again."),
     "health": Command("watch:health", "Say what is not well; exit code 1 when something is not."),
     "logs": Command("logs:logs", "Print the log of a deployment, an instance or the manager."),
-    "outbox": Command("outbox:outbox", "Show which effects of a deployment wait or were given up."),
+    "outbox": Command("outbox:outbox", "Show which effects of a deployment wait, were given up or are in doubt."),
 }
 _BUDGETS = {
     "list": Command("budgets:list_budgets", "Show every budget and how much of it is used."),
@@ -199,8 +199,9 @@ _STRIPE: dict[str, Command | Group] = {
     "payouts": Command("stripe:payouts", "Show what went to your bank, and what is on its way."),
 }
 _PLATFORMS: dict[str, Command | Group] = {
-    "list": Command("platforms:list_platforms", "Show the platforms and which have a key."),
+    "list": Command("platforms:list_platforms", "Show the platforms, which have a key, and how they answered lately."),
     "check": Command("platforms:check", "Call each configured platform and say whether it answers."),
+    "health": Command("platforms:health", "Show how the platforms have answered, and how fast."),
     "stripe": Group("Stripe's payments, catalog, subscriptions and balance.", _STRIPE),
     "gumroad": Group("Gumroad's products, sales, subscribers and licenses.", _GUMROAD),
     "twitter": Group("Posts, search and figures on X.", _TWITTER),

@@ -25,6 +25,8 @@ _LITTLE_SPACE = 200_000_000
 _SOME_SPACE = 2_000_000_000
 _SKEW = timedelta(minutes=1)
 _OLDEST_YEAR = 2026
+_RECENTLY = timedelta(hours=3)
+_SOME_ERRORS, _HIGH_RATE = 3, 0.2  # of a platform's calls, to be worth a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +199,25 @@ def _manager(nova: Nova) -> Iterator[Finding]:
         yield Finding("manager", "ok" if idle else "warning", "not running", "" if idle else "nova workers start")
 
 
+def _platforms(nova: Nova) -> Iterator[Finding]:
+    """One that fails now and then is the rule; one that fails often holds up what lives on it."""
+    if not nova.settings.ledger_path.exists():
+        return
+    now = nova.clock.now()
+    for name, sums in sorted(nova.ledger.platform_calls.sums(now - _RECENTLY, now).items()):
+        told = f"{name}: {render.count(sums.calls, 'call')} lately, {sums.errors} failed"
+        often = sums.errors >= _SOME_ERRORS and sums.error_rate >= _HIGH_RATE
+        if often:
+            yield Finding("platforms", "warning", f"{told}, last: {sums.last_error}", f"nova platforms health {name}")
+        else:
+            yield Finding("platforms", "ok", told)
+
+
 _LOOKS: dict[str, Callable[[Nova], Iterator[Finding]]] = {
     "fleet": _fleet,
     "policy": _policy,
     "ledger": _ledger,
     "clock": _clock,
     "manager": _manager,
+    "platforms": _platforms,
 }

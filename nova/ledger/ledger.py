@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nova.ledger.mappings import Mappings
     from nova.ledger.once import Once
     from nova.ledger.outbox import Outbox
+    from nova.ledger.platform_calls import PlatformCalls
     from nova.ledger.rates import Rates
     from nova.ledger.reports import Reports
     from nova.ledger.runs import Runs
@@ -182,6 +183,12 @@ class Ledger:
         from nova.ledger.turns import Turns
 
         return Turns(self.store)
+
+    @cached_property
+    def platform_calls(self) -> PlatformCalls:
+        from nova.ledger.platform_calls import PlatformCalls
+
+        return PlatformCalls(self.store)
 
     @cached_property
     def claims(self) -> Claims:

@@ -170,8 +170,15 @@ class Outbox:
             return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in conn.execute(query)}
 
     def given_up(self) -> dict[str, int]:
-        """How many effects failed for good or are in doubt, by worker."""
-        query = select(outbox.c.worker, func.count()).where(_UNDONE, STATE_NOW.in_(("failed", "doubtful")))
+        """How many effects failed for good, by worker."""
+        return self._by_worker("failed")
+
+    def doubtful(self) -> dict[str, int]:
+        """How many effects wait for a person to say whether they were done, by worker."""
+        return self._by_worker("doubtful")
+
+    def _by_worker(self, state: str) -> dict[str, int]:
+        query = select(outbox.c.worker, func.count()).where(_UNDONE, STATE_NOW.in_((state,)))
         with self._store.read() as conn:
             return {row[0]: row[1] for row in conn.execute(query.group_by(outbox.c.worker))}
 

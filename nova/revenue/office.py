@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nova.config import Settings
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
+    from platforms.exchange import Exchange
 
 
 class Office(Protocol):
@@ -21,3 +22,5 @@ class Office(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def ledger(self) -> Ledger: ...
+    @property
+    def exchange(self) -> Exchange: ...

@@ -64,7 +64,9 @@ def reconcile(
         raise UsageProblem("the period would end before it begins")
     named = list(dict.fromkeys(sources)) or (configured_revenue(nova.settings) if clients is None else list(clients))
     opened = {
-        name: clients[name] if clients is not None and name in clients else revenue_platform(nova.settings, name)
+        name: clients[name]
+        if clients is not None and name in clients
+        else revenue_platform(nova.settings, name, nova.exchange.alone)
         for name in named
     }
     rows: list[dict[str, Any]] = []

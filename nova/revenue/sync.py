@@ -259,7 +259,7 @@ def _client(nova: Office, name: str, clients: Clients | None) -> RevenuePlatform
         return clients[name]
     from platforms.registry import revenue_platform
 
-    return revenue_platform(nova.settings, name)
+    return revenue_platform(nova.settings, name, nova.exchange.alone)
 
 
 @contextmanager

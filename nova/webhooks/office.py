@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nova.fleet.fleet import Fleet
     from nova.ledger.ledger import Ledger
     from platforms.alerts_integration import Alerts
+    from platforms.exchange import Exchange
 
 
 class Office(Protocol):
@@ -22,5 +23,7 @@ class Office(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def ledger(self) -> Ledger: ...
+    @property
+    def exchange(self) -> Exchange: ...
     @property
     def alerts(self) -> Alerts: ...

@@ -86,7 +86,7 @@ def gumroad_ping(kept: Kept) -> str | None:
     said = _ping(kept.delivery.body)
     if said.get("test") == "true":
         return kept.done("a test: nothing to book")
-    client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad"))
+    client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad", kept.nova.exchange.alone))
     try:
         events = client.sale_events(said["sale_id"], said)
     finally:

@@ -319,7 +319,7 @@ def _account() -> Iterator[tuple[Nova, Gumroad]]:
     from platforms.registry import gumroad_of
 
     with session() as nova:
-        gumroad = gumroad_of(nova.settings)
+        gumroad = gumroad_of(nova.settings, nova.exchange.alone)
         try:
             yield nova, gumroad
         finally:

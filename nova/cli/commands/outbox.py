@@ -36,29 +36,41 @@ def outbox(
     everything: Annotated[bool, typer.Option("--all", help="Also what was done in the last 30 days.")] = False,
     n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="At most so many.")] = 100,
     retry: Annotated[
-        str | None, typer.Option("--retry", metavar="KEY", help="Let what was given up under this key be tried again.")
+        str | None,
+        typer.Option("--retry", metavar="KEY", help="Let what was given up or is in doubt under KEY be done again."),
+    ] = None,
+    done: Annotated[
+        str | None, typer.Option("--done", metavar="KEY", help="Say that what is in doubt under this key was done.")
     ] = None,
     topic: Annotated[
-        str | None, typer.Option("--topic", metavar="TOPIC", help="With --retry: of this topic only.")
+        str | None, typer.Option("--topic", metavar="TOPIC", help="With --retry or --done: of this topic only.")
     ] = None,
     by: By = None,
     json: AsJson = False,
 ) -> None:
-    """Show which effects of a deployment wait or were given up.
+    """Show which effects of a deployment wait, were given up or are in doubt.
 
     An effect is what an agent recorded with ctx.outbox before it did it. It is tried up to ten times, over about three
     hours; then it is failed, until you let it be tried again.
+
+    What a run posted or sent on a platform stands here too. Where the run was cut off and nobody knows whether it was
+    done, it is in doubt and not done again: look at the platform, and say --done or --retry.
 
     Example:
       nova workers outbox mailer --retry order-17
     """
     from nova.errors import UsageProblem
 
-    if topic is not None and retry is None:
-        raise UsageProblem("--topic needs --retry", hint="nova workers outbox mailer --retry order-17 --topic mail")
+    if topic is not None and retry is None and done is None:
+        hint = "nova workers outbox mailer --retry order-17 --topic mail"
+        raise UsageProblem("--topic needs --retry or --done", hint=hint)
+    if retry is not None and done is not None:
+        raise UsageProblem("--retry and --done contradict each other", hint="nova workers outbox mailer --done KEY")
     with session() as nova:
         _check(nova, name)
         chosen = nova.ledger.outbox.retry(name, retry, topic, by=person(by)) if retry is not None else None
+        if done is not None:
+            chosen = nova.ledger.once.settle(name, done, topic, by=person(by))
         states = ("pending", "failed", "doubtful", "done") if everything else ("pending", "failed", "doubtful")
         effects = nova.ledger.outbox.of(name, states, n) if chosen is None else chosen
         counts = nova.ledger.outbox.counts(name)

@@ -417,7 +417,7 @@ def _account() -> Iterator[tuple[Nova, Stripe]]:
     from platforms.registry import stripe_of
 
     with session() as nova:
-        stripe = stripe_of(nova.settings)
+        stripe = stripe_of(nova.settings, nova.exchange.alone)
         try:
             yield nova, stripe
         finally:

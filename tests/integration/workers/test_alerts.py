@@ -125,7 +125,7 @@ def test_revenue_that_becomes_stale_is_told_without_a_cycle(
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_secret")
     monkeypatch.setenv("STRIPE_API_BASE", "http://127.0.0.1:9")  # where nothing listens
     start_background(nova.settings)
-    until(lambda: inbox.has("revenue is stale: stripe"), "stale")
+    until(lambda: inbox.has("revenue is stale: stripe"), "stale", 30.0)  # once all attempts were made
     stop(nova.settings, 5.0)
     assert not any(secret in written(home) for secret in SECRETS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from nova.errors import Refused
 from nova.ledger.limits import Limit
 from nova.money import Money
+from platforms.pace import Paces
 from workers.hosts.base import Spec
 
 from .conftest import Rig, booked
@@ -256,6 +258,16 @@ def test_threads_and_processes_of_a_manager_share_limits_and_holds(rig: Rig, ven
     assert (400 < in_thread <= 500, 400 < in_process <= 500, free) == (True, True, 0)
     assert 50 < held <= 90, "what a thread was asked to wait, the process waits too"
     assert 50 < exchange.paces.take("vendor") <= 90
+
+
+def test_replicas_share_what_the_platform_allows(rig: Rig, vendor: Vendor) -> None:
+    assert rig.services.exchange is not None
+    rig.services.exchange.paces = Paces({"vendor": ((5, 3600),)})
+    body = 'ctx.state[ctx.instance] = [hands.pace("vendor") == 0 for _ in range(4)]'
+    one = spec(rig, "process", vendor, body, replicas=2)
+    rig.sync(one, replace(one, index=2))
+    rig.ended("w", 2)
+    assert sum(sum(went) for went in rig.ledger.state.all("w").values()) == 5
 
 
 def test_calls_of_every_run_are_counted(rig: Rig, runtime: str, vendor: Vendor) -> None:

@@ -373,3 +373,51 @@ def test_a_run_is_kept_with_what_it_cost_and_null_where_it_metered_nothing(
     with store.read() as conn:
         costs = {row.id: row.cost_micros for row in conn.execute(select(table))}
     assert costs == {"a": 2_350_000, "b": None, "c": 0}
+
+
+def lineages(runs: Runs, store: Store, clock: ManualClock, *ends: str) -> list[str]:
+    """Of runs that end so, one after the other."""
+    found = []
+    for number, status in enumerate(ends, 1):
+        run = ref(f"r{number}")
+        runs.started(run, clock.now())
+        found.append(runs.lineage(run))
+        if status != "left open":
+            runs.ended(run, clock.now(), status)
+    return found
+
+
+def test_runs_that_are_made_again_are_of_one_lineage_until_one_succeeds(
+    runs: Runs, store: Store, clock: ManualClock
+) -> None:
+    ends = ("failed", "interrupted", "left open", "succeeded", "succeeded", "failed", "failed")
+    assert lineages(runs, store, clock, *ends) == ["r1", "r1", "r1", "r1", "r5", "r6", "r6"]
+
+
+def test_a_lineage_ends_with_a_success_that_costs_money_or_is_told_at_once(
+    runs: Runs, budgets: Budgets, store: Store, clock: ManualClock
+) -> None:
+    for number in (1, 2, 3):
+        runs.started(ref(f"r{number}"), clock.now())
+        budgets.spend(ref(f"r{number}"), usd("1"))
+        if number == 1:
+            runs.ended(ref("r1"), clock.now(), "succeeded")
+        elif number == 2:
+            assert runs.end(ref("r2"), clock.now(), "succeeded")
+    assert runs.lineage(ref("r3")) == "r3"
+
+
+def test_a_late_success_ends_no_lineage(runs: Runs, clock: ManualClock) -> None:
+    runs.started(ref("r1"), clock.now())
+    runs.ended(ref("r1"), clock.now(), "interrupted")
+    runs.started(ref("r2"), clock.now())
+    runs.ended(ref("r1"), clock.now(), "succeeded")
+    assert not runs.end(ref("r1"), clock.now(), "succeeded")
+    assert runs.lineage(ref("r2")) == "r1"
+
+
+def test_a_name_that_comes_back_has_a_lineage_of_its_own(runs: Runs, clock: ManualClock) -> None:
+    runs.started(ref("r1"), clock.now())
+    runs.forget_starts("mailer")
+    runs.started(ref("r2"), clock.now())
+    assert runs.lineage(ref("r2")) == "r2"

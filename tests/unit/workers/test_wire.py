@@ -9,6 +9,19 @@ import pytest
 
 from nova.errors import BudgetExceeded, LedgerConflict, NovaError, UsageProblem
 from nova.money import Money
+from platforms.base import (
+    BadAnswer,
+    Conflicting,
+    Declined,
+    Forbidden,
+    InDoubt,
+    InvalidRequest,
+    Missing,
+    NotConnected,
+    PlatformFailed,
+    RateLimited,
+    Stopped,
+)
 from workers.hosts.wire import CALLS, BadMessage, Channel, error_of_wire, error_to_wire, plain_money, read_call
 
 
@@ -65,11 +78,23 @@ def test_posting_never_waits_for_a_reader_and_goes_with_the_next_message(ends: t
 
 
 @pytest.mark.parametrize(
-    "problem", [UsageProblem("wrong", hint="do it right"), LedgerConflict("twice"), NovaError("it failed")]
-)
+    "problem",
+    [
+        UsageProblem("wrong", hint="do it right"), LedgerConflict("twice"), NovaError("it failed"), Declined("no"),
+        Missing("gone"), InDoubt("who knows", hint="look"), Forbidden("no"), Stopped(), BadAnswer("half"),
+        NotConnected("off"), InvalidRequest("bad"), Conflicting("twice"), PlatformFailed("odd"),
+    ],
+)  # fmt: skip
 def test_errors_keep_their_class_their_words_and_their_hint(problem: NovaError) -> None:
     back = error_of_wire(error_to_wire(problem))
     assert (type(back), back.message, back.hint) == (type(problem), problem.message, problem.hint)
+
+
+@pytest.mark.parametrize("after_s", [None, 0.0, 7.5])
+def test_a_limit_keeps_how_long_it_holds(after_s: float | None) -> None:
+    back = error_of_wire(error_to_wire(RateLimited("slowly", retry_after_s=after_s)))
+    assert isinstance(back, RateLimited)
+    assert back.retry_after_s == after_s
 
 
 def test_an_error_that_only_one_side_knows_arrives_as_the_nearest_that_both_do() -> None:
@@ -101,6 +126,11 @@ def test_money_crosses_to_the_millionth() -> None:
         ("reserve", [[1, "USD"], "yes"]),
         ("earn", [[1, "USD"], None, None]),
         ("outbox_take", [None, [1, 2, 3]]),
+        ("pace", ["Not a lane"]),
+        ("pace", ["a/b/c"]),
+        ("hold", ["stripe", -1]),
+        ("hold", ["stripe", True]),
+        ("once_begin", ["post", None, {}]),
     ],
 )
 def test_a_call_that_makes_no_sense_is_refused(name: Any, arguments: Any) -> None:
