@@ -73,16 +73,25 @@ class PlatformEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class EventPage:
-    """`transactions` counts the platform's records on the page, `skipped` those that move money without earning it.
+class Transfer:
+    """Own money that changed its place, such as a payout; `amount` is what it did to the balance."""
 
-    `moved` is the effect of the skipped ones on the balance. `after` continues behind this page.
+    id: str
+    at: datetime
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`transactions` counts the platform's records on the page, `skipped` those without any event.
+
+    `moved` is own money that left the balance or came into it. `after` continues behind this page.
     """
 
     events: tuple[PlatformEvent, ...]
     transactions: int
     skipped: int
-    moved: tuple[Money, ...]
+    moved: tuple[Transfer, ...]
     after: str | None
 
 

@@ -7,7 +7,7 @@
 | refund_failure (the money came back) | adjustment of that refund | `txn_…` |
 | adjustment of a dispute, negative (money withdrawn) | dispute | `txn_…` |
 | the same, positive (won, reinstated) | adjustment of that dispute | `txn_…` |
-| payouts, transfers, top-ups, reserves, holds | none: own money on its way; counted as skipped | |
+| payouts, transfers, top-ups, reserves, holds | none but their fee: own money on its way | |
 | stripe_fee, taxes and everything else, negative | fee, its type in the note | `txn_…` |
 | everything else, positive | revenue, its type in the note | `txn_…` |
 | `fee` > 0 of any of them | fee | `txn_…:fee` |
@@ -26,7 +26,7 @@ from decimal import Decimal
 from typing import Any
 
 from nova.money import Money
-from platforms.events import Figure, Kind, PlatformEvent, Tag
+from platforms.events import Figure, Kind, PlatformEvent, Tag, Transfer
 from platforms.stripe_money import from_stripe
 
 SOURCE = "stripe"
@@ -58,13 +58,11 @@ class _Booking:
 
 
 def events_of(transaction: Json) -> tuple[PlatformEvent, ...]:
-    """The money facts of one balance transaction; none for money that only changes its place."""
-    if moves_own_money(transaction):
-        return ()
+    """The money facts of one balance transaction; of money that only changes its place, what that cost."""
     money = from_stripe(transaction["amount"], transaction["currency"])
     fee = from_stripe(transaction["fee"], transaction["currency"])
     found: list[PlatformEvent] = []
-    if money:
+    if money and not moves_own_money(transaction):
         found.append(_event(transaction, transaction["id"], money, _booking(transaction)))
     if fee:
         found.append(_event(transaction, transaction["id"] + FEE, -fee, _fee_booking(transaction)))
@@ -75,8 +73,9 @@ def moves_own_money(transaction: Json) -> bool:
     return transaction["type"] in _OWN_MONEY
 
 
-def effect_of(transaction: Json) -> Money:
-    return from_stripe(transaction["net"], transaction["currency"])
+def transfer_of(transaction: Json) -> Transfer:
+    amount = from_stripe(transaction["amount"], transaction["currency"])
+    return Transfer(transaction["id"], instant(transaction["created"]), amount)
 
 
 def charge_of(transaction: Json) -> Json | None:

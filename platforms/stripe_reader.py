@@ -8,7 +8,7 @@ from typing import Any
 
 from platforms.base import PlatformFailed
 from platforms.events import EventPage, PlatformEvent, Tag
-from platforms.stripe_mapping import charge_of, effect_of, events_of, expanded, id_of, moves_own_money
+from platforms.stripe_mapping import charge_of, events_of, expanded, id_of, moves_own_money, transfer_of
 from platforms.stripe_requests import Requests
 from platforms.stripe_tags import Lookup, find_tag
 
@@ -73,8 +73,9 @@ class Reader:
         unique = list({t["id"]: t for t in transactions}.values())
         own = [t for t in unique if moves_own_money(t)]
         self._charges.clear()
-        events = tuple(event for t in unique for event in events_of(self._completed(t)))
-        return EventPage(events, len(unique), len(own), tuple(effect_of(t) for t in own), after)
+        told = [events_of(self._completed(t)) for t in unique]
+        events = tuple(event for some in told for event in some)
+        return EventPage(events, len(unique), sum(not some for some in told), tuple(map(transfer_of, own)), after)
 
     def _completed(self, transaction: dict[str, Any]) -> dict[str, Any]:
         """With the charge behind a refund or a dispute, also where the server did not expand it."""

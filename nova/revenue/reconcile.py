@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import iso, to_us
 from nova.errors import UsageProblem
-from nova.ledger.entries import find_entries
 from nova.ledger.facts import REVENUE_SIGNS
 from nova.money import Money
-from nova.revenue import booking, restated
-from platforms.events import PlatformEvent, RevenuePlatform
+from nova.revenue import restated
+from platforms.events import Balance, PlatformEvent, RevenuePlatform, Transfer
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
     from nova.revenue.office import Office
 
 MOST_NAMED = 1000
+_ENTRIES = """
+    SELECT id, kind, micros, currency, booked_micros IS NULL FROM entries WHERE source = ? AND kind <> 'cost'
+"""
+
+
+@dataclass(slots=True)
+class _Side:
+    """What one side has of a fact: its effect, and the id it is named by."""
+
+    id: str
+    micros: int = 0
+    unconverted: bool = False
 
 
 @dataclass(slots=True)
 class _Compared:
-    """Sums in the currency of the balance; `moved` is what was paid out of it or in."""
+    """Sums by currency: of the period, what `moved` was own money; `later` is all that came after it.
 
-    ledger: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    platform: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    Facts are by their stem and currency: an entry that was restated and what corrects it are one fact.
+    """
+
+    ledger: dict[tuple[str, str], _Side] = field(default_factory=dict)
+    platform: dict[tuple[str, str], _Side] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    differences: list[dict[str, Any]] = field(default_factory=list)
+    later: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def differ(self, id: str, problem: str, ledger: Money | None, platform: Money | None) -> None:
-        said = ledger or platform
-        self.differences.append(
-            {
-                "id": id,
-                "problem": problem,
-                "currency": None if said is None else said.currency,
-                "ledger": None if ledger is None else str(ledger),
-                "platform": None if platform is None else str(platform),
-            }
-        )
+    def tell(self, events: Iterable[PlatformEvent], transfers: Iterable[Transfer], until: datetime | None) -> None:
+        for event in events:
+            code, micros = event.amount.currency, event.effect.micros
+            if until is not None and event.at >= until:
+                self.later[code] += micros
+            else:
+                key = (event.total_of or event.id, code)
+                self.platform.setdefault(key, _Side(event.id)).micros += micros
+        for transfer in transfers:
+            after = until is not None and transfer.at >= until
+            (self.later if after else self.moved)[transfer.amount.currency] += transfer.amount.micros
+
+    def currencies(self) -> set[str]:
+        return {code for _, code in (*self.ledger, *self.platform)} | {code for code, sum in self.moved.items() if sum}
+
+    def sum(self, facts: Mapping[tuple[str, str], _Side], code: str) -> Money:
+        return Money(sum(one.micros for (_, currency), one in facts.items() if currency == code), code)
 
 
 def reconcile(
@@ -53,10 +73,11 @@ def reconcile(
     until: datetime | None = None,
     clients: Mapping[str, RevenuePlatform] | None = None,
 ) -> dict[str, Any]:
-    """Compares every entry of a period, and over all time also the balance itself.
+    """Compares every entry of a period, and the balance with it: as it is now or, before `until`, as it was then.
 
     A row a source and currency; `ok` is False where anything differs. A `problem` is `missing here` (sync has not
-    booked it), `missing there` (the platform does not tell it) or `amount differs`. Raises as sync does.
+    booked it), `missing there` (the platform does not tell it), `amount differs`, `time differs` (it is booked outside
+    the period) or `unconverted` (it waits for a rate). Raises as sync does.
     """
     from platforms.registry import configured_revenue, revenue_platform
 
@@ -72,9 +93,8 @@ def reconcile(
     rows: list[dict[str, Any]] = []
     try:
         for name, client in opened.items():
-            rows += _rows(
-                name, _compare(nova.ledger, client, since, until), client, whole=since is None and until is None
-            )
+            held = client.balance()
+            rows += _rows(nova.ledger, name, _compare(nova.ledger, client, since, until), held, since, until)
     finally:
         for client in opened.values() if clients is None else ():
             client.close()
@@ -88,66 +108,92 @@ def reconcile(
 
 
 def _compare(ledger: Ledger, client: RevenuePlatform, since: datetime | None, until: datetime | None) -> _Compared:
-    found, told = _Compared(), set[str]()
+    found = _Compared()
     for page in client.reader().pages(since):
-        events = [event for event in page.events if until is None or event.at < until]
-        told |= _hold_against(ledger, events, found)
-        for money in page.moved:
-            found.moved[money.currency] += money.micros
-    _add_ledger(ledger, client.name, since, until, told, found)
-    return found
-
-
-def _hold_against(ledger: Ledger, events: Sequence[PlatformEvent], found: _Compared) -> set[str]:
-    """Returns the ids of the entries that these may be in the ledger as."""
-    facts, totals = restated.parted(events)
-    store, source = ledger.store, next((event.source for event in events), "")
-    with ledger.read() as conn:
-        known = find_entries(conn, store, [(event.source, event.id) for event in facts])
-        payments = booking.of_objects(conn, store, source, {one.object for one in totals.values() if one.object})
-    held = {id: restated.held_of(one, payments.get(one.object or "", ())) for id, one in totals.items()}
-    for event in events:
-        found.platform[event.amount.currency] += event.effect.micros
-        if event.id in held:
-            there = held[event.id].effect(event.amount.currency) if held[event.id].parts else None
-        else:
-            stored = known.get((event.source, event.id))
-            there = None if stored is None else stored.effect
-        if there is None and event.effect:
-            found.differ(event.id, "missing here", None, event.effect)
-        elif there is not None and there != event.effect:
-            found.differ(event.id, "amount differs", there, event.effect)
-    return {event.id for event in facts} | {part.entry.id for one in held.values() for part in one.parts}
-
-
-def _add_ledger(
-    ledger: Ledger, source: str, since: datetime | None, until: datetime | None, told: set[str], found: _Compared
-) -> None:
-    sql, values = "SELECT id, kind, micros, currency FROM entries WHERE source = ? AND kind <> 'cost'", [source]
+        found.tell(page.events, page.moved, until)
+    sql, values = _ENTRIES, [client.name]
     bounds: list[int] = []
     if since is not None:
         sql, bounds = f"{sql} AND at_us >= ?", [*bounds, to_us(since.replace(microsecond=0))]
     if until is not None:
         sql, bounds = f"{sql} AND at_us < ?", [*bounds, to_us(until)]
     with ledger.read() as conn:
-        for id, kind, micros, currency in conn.exec_driver_sql(sql, (*values, *bounds)):
-            effect = Money(micros * REVENUE_SIGNS.get(kind, 1), currency)
-            found.ledger[currency] += effect.micros
-            if id not in told:
-                found.differ(id, "missing there", effect, None)
+        _add(found.ledger, conn.exec_driver_sql(sql, (*values, *bounds)))
+    return found
 
 
-def _rows(source: str, found: _Compared, client: RevenuePlatform, *, whole: bool) -> list[dict[str, Any]]:
-    held = _held(client) if whole else {}
-    currencies = sorted({*found.ledger, *found.platform, *(code for code, micros in held.items() if micros)})
-    return [_row(source, code, found, held.get(code) if whole else None) for code in currencies]
+def _add(facts: dict[tuple[str, str], _Side], rows: Iterable[Any]) -> None:
+    for id, kind, micros, currency, unconverted in rows:
+        side = facts.setdefault((restated.stem_of(id), currency), _Side(id))
+        side.micros += micros * REVENUE_SIGNS.get(kind, 1)
+        side.unconverted = side.unconverted or bool(unconverted)
 
 
-def _row(source: str, code: str, found: _Compared, held: int | None) -> dict[str, Any]:
-    named = [one for one in found.differences if one["currency"] == code]
-    ledger, platform, moved = (Money(sums[code], code) for sums in (found.ledger, found.platform, found.moved))
-    balance = None if held is None else Money(held, code)
-    unexplained = None if balance is None else balance - platform - moved
+def _rows(
+    ledger: Ledger, source: str, found: _Compared, held: Balance, since: datetime | None, until: datetime | None
+) -> list[dict[str, Any]]:
+    sums = _held(held)
+    differences = _differences(ledger, source, found)
+    currencies = sorted(found.currencies() | {code for code, micros in sums.items() if micros})
+    return [_row(source, code, found, differences, sums, since, until) for code in currencies]
+
+
+def _differences(ledger: Ledger, source: str, found: _Compared) -> list[dict[str, Any]]:
+    named: list[dict[str, Any]] = []
+    for key in dict.fromkeys((*found.platform, *found.ledger)):
+        here, there = found.ledger.get(key), found.platform.get(key)
+        if here is None and there is not None and there.micros:
+            elsewhere = _anywhere(ledger, source, key)
+            named.append(_difference(key[1], "missing here" if elsewhere is None else "time differs", elsewhere, there))
+        elif here is not None and there is None:
+            named.append(_difference(key[1], "missing there", here, None))
+        elif here is not None and there is not None and here.micros != there.micros:
+            named.append(_difference(key[1], "amount differs", here, there))
+        elif here is not None and here.unconverted:
+            named.append(_difference(key[1], "unconverted", here, there))
+    return named
+
+
+def _anywhere(ledger: Ledger, source: str, key: tuple[str, str]) -> _Side | None:
+    """What the ledger has of a fact at another time than the platform tells."""
+    stem, currency = key
+    facts: dict[tuple[str, str], _Side] = {}
+    with ledger.read() as conn:
+        sql = f"{_ENTRIES} AND (id = ? OR (id >= ? AND id < ?))"
+        _add(facts, conn.exec_driver_sql(sql, (source, stem, f"{stem}@", f"{stem}A")))
+    return facts.get((stem, currency))
+
+
+def _difference(currency: str, problem: str, here: _Side | None, there: _Side | None) -> dict[str, Any]:
+    named = there or here
+    return {
+        "id": None if named is None else named.id,
+        "problem": problem,
+        "currency": currency,
+        "ledger": None if here is None else str(Money(here.micros, currency)),
+        "platform": None if there is None else str(Money(there.micros, currency)),
+    }
+
+
+def _row(
+    source: str,
+    code: str,
+    found: _Compared,
+    differences: Sequence[dict[str, Any]],
+    held: Mapping[str, int],
+    since: datetime | None,
+    until: datetime | None,
+) -> dict[str, Any]:
+    """The balance at the end of the period is today's without what came later; at its beginning, without the period
+    too. Where the period is all time, there was nothing at its beginning.
+    """
+    named = [one for one in differences if one["currency"] == code]
+    ledger, platform = found.sum(found.ledger, code), found.sum(found.platform, code)
+    moved = Money(found.moved[code], code)
+    closing = Money(held.get(code, 0) - found.later[code], code) if held else None
+    opening = None if closing is None else closing - platform - moved
+    unexplained = opening if since is None else None
+    balance = closing if since is None and until is None else None
     return {
         "source": source,
         "currency": code,
@@ -156,6 +202,8 @@ def _row(source: str, code: str, found: _Compared, held: int | None) -> dict[str
         "platform": str(platform),
         "difference": str(ledger - platform),
         "paid_out": str(-moved),
+        "opening": None if opening is None else str(opening),
+        "closing": None if closing is None else str(closing),
         "balance": None if balance is None else str(balance),
         "unexplained": None if unexplained is None else str(unexplained),
         "count": len(named),
@@ -163,8 +211,7 @@ def _row(source: str, code: str, found: _Compared, held: int | None) -> dict[str
     }
 
 
-def _held(client: RevenuePlatform) -> dict[str, int]:
-    balance = client.balance()
+def _held(balance: Balance) -> dict[str, int]:
     sums: dict[str, int] = defaultdict(int)
     for money in (*balance.available, *balance.pending):
         sums[money.currency] += money.micros

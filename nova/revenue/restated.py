@@ -29,6 +29,11 @@ class Held:
         return Money.total((one.effect for one in self.parts if one.effect.currency == currency), currency)
 
 
+def stem_of(id: str) -> str:
+    """The figure that an entry is a part of: itself, where it is none."""
+    return id.partition("@")[0]
+
+
 def held_of(event: PlatformEvent, payment: Sequence[StoredEntry]) -> Held:
     """`payment` are the entries of the event's payment."""
     stem = event.total_of or event.id

@@ -61,7 +61,7 @@ def test_gross_less_fees_refunds_and_disputes_is_the_balance(
     pages = list(stripe.reader().pages())
     events = [event for page in pages for event in page.events]
     sums = figures(events)
-    paid_out = Money.total([money for page in pages for money in page.moved], "USD")
+    paid_out = Money.total([one.amount for page in pages for one in page.moved], "USD")
     assert paid_out == usd("-25.00")
     assert sums["gross"] == usd(str(sum(10 + n for n in range(30)) + 49))
     assert sums["gross"] - sums["fees"] - sums["refunds"] - sums["disputes"] + paid_out == available(stripe)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nova.money import Money
 from platforms.events import Tag
-from platforms.stripe_mapping import effect_of, events_of, moves_own_money
+from platforms.stripe_mapping import events_of, transfer_of
 from platforms.stripe_money import from_stripe, to_stripe
 
 TYPES = (
@@ -61,7 +61,7 @@ sources = st.sampled_from(
 def test_the_effects_of_its_events_are_the_net_of_a_transaction(type: str, amount: int, fee: int, source: Any) -> None:
     told = transaction(type, amount, fee, source=source)
     events = events_of(told)
-    assert Money.total([event.effect for event in events], "USD") == effect_of(told)
+    assert Money.total([event.effect for event in events], "USD") == from_stripe(told["net"], told["currency"])
     for event in events:
         assert event.amount.micros > 0 or event.kind == "adjustment"
         assert (event.corrects is not None) == (event.kind == "adjustment")
@@ -70,7 +70,9 @@ def test_the_effects_of_its_events_are_the_net_of_a_transaction(type: str, amoun
 
 @pytest.mark.parametrize("type", ["payout", "transfer", "topup", "reserve_transaction", "payout_failure"])
 def test_own_money_on_its_way_is_no_event(type: str) -> None:
-    assert moves_own_money(transaction(type, -500))
+    assert transfer_of(transaction(type, -500)).amount == Money.parse("-5.00", "USD")
+    (fee,) = events_of({**transaction(type, -500), "fee": 5, "net": -505})
+    assert (fee.kind, fee.amount, fee.object) == ("fee", Money.parse("0.05", "USD"), None)
     assert events_of(transaction(type, -500)) == ()
 
 
