@@ -64,11 +64,9 @@ class Twitter(Reading):
         for number, text in enumerate(texts):
             parent = posted[-1].id if posted else reply_to
             content = {"text": text, "reply_to": parent, "quote": None, "poll": None}
-            if resume and (there := self._found(content)):
-                posted.append(Posted(**there))
-                continue
             name = json.dumps([reply_to, *texts[: number + 1]])
-            posted.append(self._post_once("thread", name, content, media if number == 0 else (), None))
+            shown = media if number == 0 else ()
+            posted.append(self._post_once("thread", name, content, shown, None, resume=resume))
         return tuple(posted)
 
     def delete(self, id: str) -> bool:
@@ -98,7 +96,13 @@ class Twitter(Reading):
         return upload(self._upload_step, self.hands.wait, file, alt_text)
 
     def _post_once(
-        self, what: str, name: str, content: dict[str, Any], media: Sequence[str], who_replies: str | None
+        self,
+        what: str,
+        name: str,
+        content: dict[str, Any],
+        media: Sequence[str],
+        who_replies: str | None,
+        resume: bool = False,
     ) -> Posted:
         doubtful = False
 
@@ -108,6 +112,8 @@ class Twitter(Reading):
             return self._found(content)
 
         def send(key: str) -> dict[str, str]:
+            if resume and (there := self._found(content)):
+                return there
             try:
                 return self._send(content, media, who_replies)
             except Declined as problem:

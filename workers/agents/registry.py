@@ -26,6 +26,7 @@ BUILT_IN = {
     "email_agent": "email_agent.py:EmailAgent",
     "llm_agent": "llm_agent.py:LlmAgent",
     "scraper_agent": "scraper.py:ScraperAgent",
+    "social_agent": "social_agent.py:SocialAgent",
 }
 COMMANDS = ("shell",)  # agents of nova's own whose runs are commands: process groups, whatever runtime is declared
 _PYTHON_SUMMARY = "Runs a class of your own: target=package.module:Class, and the settings of that class."
