@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -222,12 +223,22 @@ def _link(ctx: RunContext, item: Item) -> str:
         raise UsageProblem(f"a link begins with http:// or https://, not {url!r}")
     if config.utm_source:
         url = tagged(url, {"utm_source": config.utm_source, "utm_medium": "social", "utm_campaign": campaign})
-    if config.track and hasattr(ctx, "link"):
-        try:
-            return str(ctx.link(url, campaign=campaign, channel="x", content=item.name))
-        except UsageProblem as problem:
-            ctx.log.info("the link is not tracked: %s", problem.message)
+    if not config.track:
+        return url
+    tracked = ctx.link(url, campaign, "x", item.name)
+    if _is_public(tracked):
+        return tracked
+    ctx.log.info("the link is not tracked: set NOVA_PUBLIC_URL to where `nova serve` is reached from outside")
     return url
+
+
+def _is_public(url: str) -> bool:
+    """Whether others than this machine and its neighbours can follow it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host
 
 
 def tagged(url: str, tags: Mapping[str, str]) -> str:

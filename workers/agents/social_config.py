@@ -92,7 +92,9 @@ class SocialConfig(BaseModel):
         [], description="When to post, such as 'mon-fri 09:00-18:00; sat 10:00-14:00'. Default: always."
     )
     zone: str = Field("UTC", description="The time zone of hours, days and the queue's times.")
-    track: bool = Field(True, description="Lead links through nova's redirector, where it has an address.")
+    track: bool = Field(
+        True, description="Lead links through nova's redirector, where NOVA_PUBLIC_URL says how it is reached."
+    )
     utm_source: str = Field("x", description="Tag of links; empty for none.")
     replies: Annotated[list[Rule], BeforeValidator(_list)] = Field(
         [],

@@ -65,6 +65,7 @@ class Deployed:
     def __init__(self, home: Path, client: Twitter) -> None:
         self.home, self.client, self.state, self.now, self.runs = home, client, State(), MONDAY, 0
         self.settings: dict[str, Any] = {"slot": "1h", "metrics_every": "0", "queue": "queue.jsonl"}
+        self.redirector = "http://127.0.0.1:8811"
         (home / "data").mkdir()
 
     def queue(self, *rows: dict[str, Any], name: str = "queue.jsonl") -> None:
@@ -76,6 +77,7 @@ class Deployed:
         context = SimpleNamespace(
             config=config, state=self.state, worker="social", run_id=f"run-{self.runs}", stopping=False,
             platforms=SimpleNamespace(twitter=self.client), now=lambda: self.now, log=logging.getLogger("test"),
+            link=lambda url, campaign, channel, content: f"{self.redirector}/l/{campaign}-{channel}-{content}",
         )  # fmt: skip
         return worker().run(context)  # type: ignore[arg-type,return-value]
 
@@ -130,6 +132,10 @@ def test_threads_pictures_and_links_with_tags(social: Deployed, x: TwitterEmulat
     tags = "utm_medium=social&utm_campaign=spring"
     assert second.text == f"two: https://example.com/?a=1&utm_source=own&{tags}"
     assert social.state["posted.launch"]["ids"] == [first.id, second.id]
+    social.redirector = "https://go.example.com"
+    social.queue({"text": "tracked", "link": "https://example.com/", "id": "second"})
+    social.later(hours=1).run()
+    assert x.texts()[-1] == "tracked https://go.example.com/l/social-x-second"
     assert tagged("https://example.com", {}) == "https://example.com"
 
 
