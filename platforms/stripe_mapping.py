@@ -27,6 +27,7 @@ from typing import Any
 
 from nova.money import Money
 from platforms.events import Figure, Kind, PlatformEvent, Tag, Transfer
+from platforms.stripe_evidence import evidence_in, subjects_in
 from platforms.stripe_money import from_stripe
 
 SOURCE = "stripe"
@@ -182,6 +183,8 @@ def _event(transaction: Json, id: str, effect: Money, booking: _Booking) -> Plat
         note=booking.note,
         presented=presented,
         rate=rate,
+        evidence=evidence_in(charge),
+        subjects=subjects_in(charge),
     )
 
 

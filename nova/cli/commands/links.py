@@ -53,6 +53,8 @@ def links(
     if not rows:
         note("no link is tracked yet: a worker makes one with ctx.link(url)")
         return
-    keys = ("link", "worker", "url", "channel", "campaign", "clicks", "last_at")
-    columns = tuple(Column(key.replace("_at", ""), right=key == "clicks") for key in keys)
-    table(columns, [[str(render.NOTHING if row[key] is None else row[key]) for key in keys] for row in rows])
+    keys = ("link", "worker", "url", "channel", "campaign", "clicks")
+    columns = (*(Column(key, right=key == "clicks") for key in keys), Column("last"))
+    lasts = [render.when(one.last_at) for one in found]
+    cells = [[str(render.NOTHING if row[key] is None else row[key]) for key in keys] for row in rows]
+    table(columns, [[*row, last] for row, last in zip(cells, lasts, strict=True)])

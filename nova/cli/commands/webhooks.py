@@ -39,7 +39,7 @@ def list_webhooks(json: AsJson = False) -> None:
 def _row(row: dict[str, Any]) -> list[str]:
     secret = row["secret"] if row["ready"] else f"{row['secret']} is not set"
     counts = [f"{row[state]:,}" for state in ("waiting", "done", "dead")]
-    return [row["name"], row["address"], secret, *counts, row["last_at"] or render.NOTHING]
+    return [row["name"], row["address"], secret, *counts, _time(row["last_at"])]
 
 
 def add(
@@ -176,7 +176,17 @@ def dead(
         return
     columns = tuple(Column(head, wrap=head == "why") for head in ("webhook", "id", "kind", "received", "why"))
     cells = ("webhook", "id", "kind", "received_at", "error")
-    table(columns, [[str(row[cell] or render.NOTHING) for cell in cells] for row in rows])
+    table(columns, [[_cell(row, cell) for cell in cells] for row in rows])
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    return _time(row[name]) if name.endswith("_at") else str(row[name] or render.NOTHING)
+
+
+def _time(told: str | None) -> str:
+    from nova.clock import parse_time
+
+    return render.NOTHING if told is None else render.when(parse_time(told))
 
 
 def show(
