@@ -13,7 +13,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import NovaError
-from platforms.base import BadAnswer, Declined, Forbidden, InvalidRequest, Missing, Unreachable, problem_of, shown
+from platforms.base import (
+    BadAnswer,
+    Declined,
+    Forbidden,
+    InvalidRequest,
+    Missing,
+    NotConnected,
+    Unreachable,
+    problem_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +36,7 @@ _MISSING = re.compile(r"not found|does not exist", re.IGNORECASE)
 _WRONG = re.compile(r"^(invalid|valid |unable to subscribe|you are missing)|is required|is not a supported")
 
 Params = Mapping[str, str]
+PRIVATE = ("license_key", "post_url")  # a customer's key, and an address that holds a secret: in no text
 
 
 class Wire:
@@ -51,14 +62,17 @@ class Wire:
                     raise BadAnswer("gumroad answered with more than can be read")
                 if time.monotonic() > until:
                     raise Unreachable("gumroad took too long to answer", hint="try again later")
-            return self._read(answer, bytes(content), scope)
+            hidden = [self._token, *(params[name] for name in PRIVATE if name in params)]
+            return self._read(answer, bytes(content), scope, hidden)
 
     def translate(self, error: Exception) -> NovaError | None:
         import httpx
 
         if not isinstance(error, httpx.HTTPError | httpx.InvalidURL):
             return None
-        return Unreachable(
+        unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        kind = NotConnected if unsent else Unreachable
+        return kind(
             f"gumroad cannot be reached at {shown(self._base)}: {type(error).__name__}",
             hint="check the network, and GUMROAD_API_BASE where it is set",
         )
@@ -86,29 +100,32 @@ class Wire:
                 )
             return self._client
 
-    def _read(self, answer: httpx.Response, content: bytes, scope: str) -> dict[str, Any]:
+    def _read(self, answer: httpx.Response, content: bytes, scope: str, hidden: list[str]) -> dict[str, Any]:
         said = _object(content)
         if answer.status_code >= 400:
-            raise self._refusal(answer, said or {}, scope)
+            raise _refusal(answer, _words(said or {}, hidden), scope)
         if said is None or not isinstance(said.get("success"), bool) or answer.status_code >= 300:
             raise BadAnswer("gumroad answered with something that is no answer", hint="try again later")
         if not said["success"]:
-            raise _said_no(self._words(said))
+            raise _said_no(_words(said, hidden))
         return said
 
-    def _refusal(self, answer: httpx.Response, said: Mapping[str, Any], scope: str) -> NovaError:
-        words = self._words(said)
-        if answer.status_code == 402:
-            return Declined(f"gumroad declined: {words or 'without a reason'}")
-        problem = problem_of(SOURCE, answer.status_code, words, key=KEY, retry_after=answer.headers.get("retry-after"))
-        if isinstance(problem, Forbidden):
-            return Forbidden(problem.message, hint=f"give the token of {KEY} the scope {scope}")
-        return problem
 
-    def _words(self, said: Mapping[str, Any]) -> str:
-        words = said.get("message") or said.get("error") or ""
-        text = " ".join(str(words).split())[:_SAID_CHARS]
-        return text.replace(self._token, "…") if self._token else text
+def _refusal(answer: httpx.Response, words: str, scope: str) -> NovaError:
+    if answer.status_code == 402:
+        return Declined(f"gumroad declined: {words or 'without a reason'}")
+    problem = problem_of(SOURCE, answer.status_code, words, key=KEY, retry_after=answer.headers.get("retry-after"))
+    if isinstance(problem, Forbidden):
+        return Forbidden(problem.message, hint=f"give the token of {KEY} the scope {scope}")
+    return problem
+
+
+def _words(said: Mapping[str, Any], hidden: list[str]) -> str:
+    """What Gumroad says of it, without what it was sent in confidence."""
+    text = " ".join(str(said.get("message") or said.get("error") or "").split())[:_SAID_CHARS]
+    for secret in filter(None, hidden):
+        text = text.replace(secret, "…")
+    return text
 
 
 def _said_no(words: str) -> NovaError:

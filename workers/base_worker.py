@@ -42,6 +42,11 @@ class BaseWorker:
         """The variables it cannot do without under this configuration, where that depends on it."""
         return cls.secrets
 
+    @classmethod
+    def tunables_of(cls, config: Any) -> Mapping[str, Sequence[Any]]:
+        """What may be tried of a deployment, where that depends on its configuration."""
+        return cls.tunables
+
     def setup(self, ctx: RunContext) -> None:
         """Called once, before the object's first run and in its thread."""
 

@@ -153,6 +153,12 @@ class RunContext:
         """Says that a sale which `source` will report is this worker's. LedgerConflict where it is another's."""
         self._desk.claim(source, object_id)
 
+    def map(self, source: str, kind: str, object_id: str) -> None:
+        """Says that what `source` will report of a product, price, coupon or campaign is this worker's, where nothing
+        says it more exactly. LedgerConflict where a person or another worker said so of another.
+        """
+        self._desk.map(source, kind, object_id)
+
     def link(
         self,
         url: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class OfficeSettings(PolicyDefaults, Protocol):
     def autonomous_enabled(self) -> bool: ...
     @property
     def stripe_api_key(self) -> object | None: ...
+    @property
+    def gumroad_access_token(self) -> object | None: ...
 
 
 class Office(Protocol):
@@ -78,18 +81,19 @@ def look(nova: Office, snapshot: FleetSnapshot, policy: Policy, now: datetime) -
 
 def synced_sources(settings: OfficeSettings) -> frozenset[str]:
     """The platforms a sync is expected of: those with a key that nova can sync."""
-    return frozenset({"stripe"} if settings.stripe_api_key else ())
+    keys = {"stripe": settings.stripe_api_key, "gumroad": settings.gumroad_access_token}
+    return frozenset(name for name, key in keys.items() if key)
 
 
 class _TraitsOfAgents:
-    """Loads agents' classes, each once. An agent that cannot be loaded neither grows nor is tuned."""
+    """Asks agents' classes, once for each configuration. An agent that cannot be loaded neither grows nor is tuned."""
 
     def __init__(self, settings: OfficeSettings) -> None:
         self._home = settings.nova_home
         self._known: dict[tuple[str, str], Traits] = {}
 
     def __call__(self, one: Deployment) -> Traits:
-        key = (one.agent, str(one.config.get("target", "")))
+        key = (one.agent, json.dumps(one.config, sort_keys=True, default=str))
         if key not in self._known:
             self._known[key] = self._load(one.agent, one.config)
         return self._known[key]
@@ -98,11 +102,11 @@ class _TraitsOfAgents:
         from workers.agents.registry import resolver
 
         try:
-            found, _ = resolver(self._home)(agent, config)
+            found, valid = resolver(self._home)(agent, config)
+            return Traits(found.scalable, found.tunables_of(valid))
         except Exception as problem:  # noqa: BLE001 - importing it runs the operator's own code
             log.warning("agent_not_loaded", extra={"action": "agent_not_loaded", "agent": agent, "error": str(problem)})
             return Traits(scalable=False)
-        return Traits(found.scalable, found.tunables)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from nova.clock import from_us, to_us
-from nova.errors import NotFound, UsageProblem
+from nova.errors import LedgerConflict, NotFound, UsageProblem
 from nova.ledger import audit, credits
 from nova.ledger.facts import check_name
 from nova.ledger.schema_revenue import mappings
@@ -106,12 +106,26 @@ def _mapping(row: Row[Any]) -> Mapping:
     return Mapping(row.source, row.kind, row.object, row.worker, row.by, from_us(row.at_us), until)
 
 
+def of_worker(conn: Connection, store: Store, source: str, kind: str, object: str, worker: str) -> bool:
+    """As a worker says it of itself: over nobody's word. False where it was said before; LedgerConflict."""
+    _check(source, kind, object)
+    there = _in_force(conn, source, kind, object)
+    if there is not None and there.worker != worker:
+        raise LedgerConflict(
+            f"{there.ref} is {there.worker}'s already; {worker} cannot have it", hint="see `nova revenue mappings`"
+        )
+    return declare(conn, store, source, kind, object, worker, f"worker:{worker}")
+
+
 class Mappings:
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def declare(self, source: str, kind: str, object: str, worker: str, by: str) -> bool:
         return self._store.apply(lambda conn: declare(conn, self._store, source, kind, object, worker, by))
+
+    def of_worker(self, source: str, kind: str, object: str, worker: str) -> bool:
+        return self._store.apply(lambda conn: of_worker(conn, self._store, source, kind, object, worker))
 
     def end(self, source: str, kind: str, object: str, by: str) -> Mapping:
         return self._store.apply(lambda conn: end(conn, self._store, source, kind, object, by))

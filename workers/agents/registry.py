@@ -25,6 +25,7 @@ BUILT_IN = {
     PYTHON: "",
     "email_agent": "email_agent.py:EmailAgent",
     "llm_agent": "llm_agent.py:LlmAgent",
+    "product_agent": "product_agent.py:ProductAgent",
     "scraper_agent": "scraper.py:ScraperAgent",
     "social_agent": "social_agent.py:SocialAgent",
 }

@@ -141,6 +141,10 @@ class LocalDesk:
         with self._run.passing():
             self._run.progressed |= self._ledger.claims.claim(source, object_id, self.about.worker, self.about.run)
 
+    def map(self, source: str, kind: str, object_id: str) -> None:
+        with self._run.passing():
+            self._run.progressed |= self._ledger.mappings.of_worker(source, kind, object_id, self.about.worker)
+
     def state_get(self, key: str) -> tuple[bool, Any]:
         with self._run.passing():
             value = self._ledger.state.get(self.about.worker, key, _MISSING)

@@ -178,6 +178,9 @@ class RemoteDesk:
     def claim(self, source: str, object_id: str) -> None:
         self._ask("claim", _text(source), _text(object_id))
 
+    def map(self, source: str, kind: str, object_id: str) -> None:
+        self._ask("map", _text(source), _text(kind), _text(object_id))
+
     def state_get(self, key: str) -> tuple[bool, Any]:
         known, value = self._ask("state_get", _text(key))
         return known, value

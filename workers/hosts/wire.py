@@ -244,6 +244,7 @@ CALLS: dict[str, Call] = {
     "settle": Call((text, money, text)),
     "earn": Call((money, text, text_or_none)),
     "claim": Call((text, text)),
+    "map": Call((text, text, text)),
     "state_get": Call((text,)),
     "state_set": Call((text, anything)),
     "state_delete": Call((text,)),

@@ -64,13 +64,17 @@ def show(
             *([("secrets", ", ".join(found["secrets"]))] if found["secrets"] else []),
             *([("costs", found["costs"])] if found["costs"] else []),
             *([("imputed cost", found["imputed_cost"])] if found["imputed_cost"] else []),
-            *(("tunable", f"{name}: {', '.join(map(str, values))}") for name, values in found["tunables"].items()),
+            *(("tunable", _tunable(name, values)) for name, values in found["tunables"].items()),
         ]
     )
     if found["config"]:
         line()
         columns = (Column("--set"), Column("type"), Column("default"), Column("meaning", wrap=True))
         table(columns, [_field(field) for field in found["config"]])
+
+
+def _tunable(name: str, values: list[Any]) -> str:
+    return f"{name}: {', '.join(map(str, values)) or 'as each deployment is configured'}"
 
 
 def _field(field: dict[str, Any]) -> list[str]:
