@@ -79,12 +79,27 @@ def outlook(history: Sequence[float], days: int, *, floor: float | None = None) 
         same = numpy.full((days, PATHS), float(values[-1]))
         return Outlook("every day the same", tuple(float(row[0]) for row in same), same, floor)
     name, fitted = _best(values / scale)
-    paths = fitted.simulate(
-        days, anchor="end", repetitions=PATHS, random_errors="bootstrap", rng=numpy.random.default_rng(_SEED)
-    )
-    mean = numpy.asarray(fitted.forecast(days)) * scale
+    mean, paths = _futures(fitted, days)
     least = -math.inf if floor is None else floor
-    return Outlook(name, tuple(max(float(one), least) for one in mean), numpy.asarray(paths) * scale, floor)
+    return Outlook(name, tuple(max(float(one) * scale, least) for one in mean), paths * scale, floor)
+
+
+def _futures(fitted: Any, days: int) -> tuple[Any, Paths]:
+    """The model's own paths are too narrow, since it takes what it estimated for known. They are widened by the degrees
+    of freedom that were used up, and each is shifted by what its level may be off.
+    """
+    import numpy
+
+    rng = numpy.random.default_rng(_SEED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        drawn = fitted.simulate(days, anchor="end", repetitions=PATHS, random_errors="bootstrap", rng=rng)
+        mean = numpy.asarray(fitted.forecast(days))
+    known = len(fitted.resid)
+    wider = math.sqrt(known / max(1, known - len(fitted.params)))
+    off = float(numpy.std(numpy.asarray(fitted.resid))) * wider / math.sqrt(known)
+    paths = mean[:, None] + wider * (numpy.asarray(drawn) - mean[:, None]) + rng.normal(0.0, off, PATHS)
+    return mean, paths
 
 
 def _best(values: Any) -> tuple[str, Any]:

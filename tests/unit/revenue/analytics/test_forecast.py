@@ -20,19 +20,25 @@ def weekly(days: int, seed: int) -> list[float]:
     return [100 + (40 if day % 7 < 2 else 0) + rng.gauss(0, 10) for day in range(days)]
 
 
-def test_the_bounds_hold_about_as_many_days_as_they_say() -> None:
-    inside = total = sums_inside = 0
-    for seed in range(12):
-        series = weekly(84 + 14, seed)
-        ahead = outlook(series[:84], 14)
-        assert "weekly" in ahead.model
-        bounds = [ahead.band(ahead.paths[day], 0.9) for day in range(14)]
-        inside += sum(low <= real <= high for (low, high), real in zip(bounds, series[84:], strict=True))
-        total += 14
+def test_the_bounds_hold_about_as_many_days_and_sums_as_they_say() -> None:
+    inside = sums_inside = 0
+    for seed in range(24):
+        rng = random.Random(seed)
+        series = [rng.gauss(100, 10) for _ in range(44)]
+        ahead = outlook(series[:30], 14)
+        bounds = [ahead.band(row, 0.9) for row in ahead.paths]
+        inside += sum(low <= real <= high for (low, high), real in zip(bounds, series[30:], strict=True))
         low, high = ahead.band(ahead.paths.sum(axis=0), 0.9)
-        sums_inside += low <= sum(series[84:]) <= high
-    assert 0.82 <= inside / total <= 0.97
-    assert sums_inside >= 9
+        sums_inside += low <= sum(series[30:]) <= high
+    assert 0.85 <= inside / (24 * 14) <= 0.95
+    assert 19 <= sums_inside <= 24
+
+
+def test_a_week_is_known_once_there_are_five_of_them() -> None:
+    ahead = outlook(weekly(70, 1), 7)
+    assert "weekly season" in ahead.model
+    assert min(ahead.mean[:2]) > 20 + max(ahead.mean[2:])
+    assert "weekly" not in outlook(weekly(34, 1), 7).model
 
 
 def test_the_bounds_of_a_sum_are_narrower_than_the_sum_of_the_bounds() -> None:
