@@ -139,6 +139,16 @@ _GUMROAD = {
     "refund": Command("gumroad:refund", "Give a customer the money back, all of it or an amount."),
     "hooks": Command("gumroad:hooks", "Show where Gumroad posts what happens, add an address or take one back."),
 }
+_SENDGRID = {
+    "send": Command("sendgrid:send", "Send a mail now, to each recipient alone."),
+    "stats": Command("sendgrid:stats", "Show what became of the mails: delivered, opened, clicked, bounced."),
+    "templates": Command("sendgrid:templates", "Show the dynamic templates."),
+    "lists": Command("sendgrid:lists", "Show the contact lists, make one or remove one."),
+    "contacts": Command("sendgrid:contacts", "Show, add or delete contacts."),
+    "suppressions": Command("sendgrid:suppressions", "Show who is not written to: nova's own list, and SendGrid's."),
+    "suppress": Command("sendgrid:suppress", "Let nobody write to an address any more, here and at SendGrid."),
+    "unsuppress": Command("sendgrid:unsuppress", "Write to an address again, because its owner wishes so."),
+}
 _TWITTER = {
     "post": Command("twitter:post", "Post on X."),
     "thread": Command("twitter:thread", "Post a thread on X, each part as an answer to the one before."),
@@ -204,6 +214,7 @@ _PLATFORMS: dict[str, Command | Group] = {
     "health": Command("platforms:health", "Show how the platforms have answered, and how fast."),
     "stripe": Group("Stripe's payments, catalog, subscriptions and balance.", _STRIPE),
     "gumroad": Group("Gumroad's products, sales, subscribers and licenses.", _GUMROAD),
+    "sendgrid": Group("SendGrid's mail, figures, lists and suppressions.", _SENDGRID),
     "twitter": Group("Posts, search and figures on X.", _TWITTER),
 }
 _WEBHOOKS = {

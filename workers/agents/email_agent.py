@@ -102,8 +102,10 @@ class Mailing:
         for shard in wanted:
             if self.ctx.stopping:
                 raise Enough("the run is to end")
+            if Shard(self, shard, listed[shard]).idle():
+                continue
             with suppress(EffectHeld), self.ctx.turn(f"{self.name} {shard}"):
-                Shard(self, shard, listed[shard]).go_on()
+                Shard(self, shard, listed[shard]).go_on()  # read again: another replica may have been at it
 
     def _shards(self, path: Path) -> int:
         """Decided when the list is first read, and kept: it says where a recipient's progress stands."""

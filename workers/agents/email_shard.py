@@ -66,12 +66,19 @@ class Shard:
         self._number = number
         self._wrong: set[str] = set()
 
+    def idle(self) -> bool:
+        """Nobody is due, and nothing was left open."""
+        return not self._progress.open and next(self._due(), None) is None
+
+    def _due(self) -> Iterator[tuple[int, list[str]]]:
+        after_min = [int(step.after // 60) for step in self._config.series]
+        return self._progress.due(self._listed, after_min, self._now_min())
+
     def go_on(self) -> None:
         """Raises Enough."""
         for plan in list(self._progress.open):
             self._settle(plan)
-        after_min = [int(step.after // 60) for step in self._config.series]
-        for step, marks in self._progress.due(self._listed, after_min, self._now_min()):
+        for step, marks in self._due():
             for first in range(0, len(marks), self._config.batch_size):
                 for group in self._groups(step, marks[first : first + self._config.batch_size]):
                     self._send_new(step, group)
