@@ -28,7 +28,8 @@ class WebhookSender:
 
     `minor`: amounts are in the currency's smallest unit. Without `currency_path` every amount is in `currency`. What
     `kind_path` finds decides what it is: a sale, a refund, or, where it is neither, nothing to book.
-    Who paid is found by `email_path` and by `click_path`, where the id of a tracked link's click was handed on.
+    Who paid is found by `email_path` and by `click_path`, where the id of a tracked link's click was handed on;
+    `link_path` finds the link itself.
     """
 
     name: str
@@ -46,6 +47,7 @@ class WebhookSender:
     kind_path: str | None = None
     email_path: str | None = None
     click_path: str | None = None
+    link_path: str | None = None
     sales: tuple[str, ...] = SALES
     refunds: tuple[str, ...] = REFUNDS
     minor: bool = False

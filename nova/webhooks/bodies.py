@@ -112,6 +112,7 @@ def sale_of(sender: WebhookSender, body: bytes, received_at: datetime, currency:
         object=object,
         objects=(object,),
         tag=_tag(sender, document),
+        evidence=_evidence(sender, document),
         subjects=_subjects(sender, document),
     )
 
@@ -195,6 +196,11 @@ def _tag(sender: WebhookSender, document: Any) -> Tag | None:
         return Tag(sender.worker, "webhook")
     said = None if sender.worker_path is None else found(document, sender.worker_path)
     return Tag(said, "webhook") if isinstance(said, str) and _PRINTABLE.fullmatch(said) else None
+
+
+def _evidence(sender: WebhookSender, document: Any) -> dict[str, str]:
+    slug = None if sender.link_path is None else found(document, sender.link_path)
+    return {"link": slug} if isinstance(slug, str) and _ID.fullmatch(slug) else {}
 
 
 def _subjects(sender: WebhookSender, document: Any) -> tuple[str, ...]:

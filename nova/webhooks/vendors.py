@@ -13,6 +13,8 @@ from nova.ledger.deliveries import Delivery
 from nova.ledger.touches import Touch
 from nova.people import subject_of_email
 from nova.revenue import booking
+from nova.revenue.attribution.models import DIRECT
+from nova.revenue.attribution.rule import rule_of
 from nova.webhooks.bodies import BadDelivery, MailEvent, Nothing, mail_events, read_form, read_json, sale_of
 from platforms.events import PlatformEvent
 
@@ -50,10 +52,11 @@ class Kept:
     def book(self, events: Sequence[PlatformEvent]) -> str:
         """Raises BadDelivery, with nothing booked, where the ledger holds something else under the same id."""
         store, now = self.nova.ledger.store, self.nova.clock.now()
+        dividing = rule_of(self.nova.fleet.snapshot().policy).model != DIRECT
 
         def work(conn: Connection) -> str:
             tags = {event.id: event.tag for event in events if event.tag is not None}
-            booked = booking.book(conn, store, events[0].source, events, tags)
+            booked = booking.book(conn, store, events[0].source, events, tags, dividing=dividing)
             if booked.conflicts:
                 raise BadDelivery(booked.conflicts[0])
             remark = f"{len(booked.new)} booked" if booked.new else "booked before"

@@ -82,6 +82,9 @@ def add(
     click_path: Annotated[
         str | None, typer.Option("--click-path", metavar="P", help="Where the nova_click of a tracked link stands.")
     ] = None,
+    link_path: Annotated[
+        str | None, typer.Option("--link-path", metavar="P", help="Where the nova_link of a tracked link stands.")
+    ] = None,
     sale: Annotated[
         list[str] | None, typer.Option("--sale", metavar="KIND", help="What is a sale there; may be repeated.")
     ] = None,
@@ -117,6 +120,7 @@ def add(
         kind_path=kind_path,
         email_path=email_path,
         click_path=click_path,
+        link_path=link_path,
         sales=tuple(sale or SALES),
         refunds=tuple(refund or REFUNDS),
         minor=minor,

@@ -14,6 +14,7 @@ from nova.clock import ManualClock, to_us
 from nova.errors import LockHeld, NotFound, Unreachable
 from nova.fleet.webhooks import WebhookSender
 from nova.ledger.deliveries import MOST_ATTEMPTS, Arrived
+from nova.ledger.links import Visit
 from nova.money import Money
 from nova.people import subject_of_email
 from nova.webhooks import service
@@ -79,6 +80,17 @@ def test_a_sale_is_booked_once_for_its_worker(nova: Nova, processor: Processor) 
     assert states(nova) == {"done": 4}
     assert revenue(nova, "webhook:shop") == Money.parse("15", "USD")
     assert {one.entry.worker for one in nova.ledger.entries.of_object("webhook:shop", "o-1")} == {"mailer"}
+
+
+def test_a_sale_that_a_tracked_link_led_to_is_its_workers_and_the_clickers(nova: Nova, processor: Processor) -> None:
+    link = nova.ledger.links.make("poster", "https://shop.example/")
+    nova.ledger.links.visited(Visit("c1", link, AT))
+    nova.fleet.add_webhook(replace(SHOP, worker=None, link_path="link", click_path="click", email_path="email"))
+    arrive(nova, "shop", {**order("o-1"), "link": link.slug, "click": "c1", "email": "ann@example.com"})
+    processor.step()
+    [sale] = nova.ledger.entries.of_object("webhook:shop", "o-1")
+    assert nova.ledger.entries.owner(sale) == "poster"
+    assert [one.id for one in nova.ledger.touches.of(subject_of_email("ann@example.com"))] == ["click:c1"]
 
 
 def test_a_refund_that_comes_before_its_sale_is_the_same_workers(nova: Nova, processor: Processor) -> None:
@@ -211,7 +223,7 @@ def gumroad_sale(id: str) -> PlatformEvent:
 @pytest.fixture
 def gumroad(monkeypatch: pytest.MonkeyPatch) -> Gumroad:
     client = Gumroad({"s1": [gumroad_sale("s1")]})
-    monkeypatch.setattr(registry, "revenue_platform", lambda settings, name: client)
+    monkeypatch.setattr(registry, "revenue_platform", lambda settings, name, *hands: client)
     return client
 
 
