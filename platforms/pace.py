@@ -20,6 +20,10 @@ LIMITS: Mapping[str, Sequence[tuple[int, int]]] = {
     "sendgrid/marketing": ((8, _S),),
     "twitter": ((5, _S), (300, _15_MIN)),
     "twitter/write": ((1, _S), (90, _15_MIN), (1500, _DAY)),
+    "twitter/delete": ((1, _S), (45, _15_MIN)),
+    "twitter/likes": ((1, _S), (45, _15_MIN), (900, _DAY)),
+    "twitter/retweets": ((1, _S), (45, _15_MIN)),
+    "twitter/me": ((1, _S), (70, _15_MIN)),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from platforms.base import BadAnswer, Declined, InvalidRequest, Unreachable
 from platforms.line import Stopped
 from platforms.twitter_types import Media
+from platforms.twitter_wire import understood
 
 _PART = 4_000_000
 _MOST_CHECKS = 120
@@ -89,17 +90,22 @@ def _in_parts(step: Step, wait: Callable[[float], bool], content: bytes, kind: K
         step("POST", f"/2/media/upload/{media_id}/append", json=sent, user_auth=True)
     state = step("POST", f"/2/media/upload/{media_id}/finalize", user_auth=True)
     for _ in range(_MOST_CHECKS):
-        progress = state.get("processing_info") or {"state": "succeeded"}
-        if progress["state"] == "succeeded":
+        told, after_s = understood(_progress, state)
+        if told == "succeeded":
             return media_id
-        if progress["state"] == "failed":
-            words = (progress.get("error") or {}).get("message", "it does not say why")
-            raise Declined(f"twitter could not use the {kind.name}: {words}")
-        if wait(min(float(progress.get("check_after_secs") or 1), _LONGEST_CHECK_S)):
+        if told == "failed":
+            raise Declined(f"twitter could not use the {kind.name}", hint="see its rules for codecs, size and length")
+        if wait(after_s):
             raise Stopped("twitter's work on the upload was not waited for: the run is to end")
         asked = {"command": "STATUS", "media_id": media_id}
         state = step("GET", "/2/media/upload", params=asked, user_auth=True)
     raise Unreachable(f"twitter has not made the {kind.name} ready in time", hint="try again later")
+
+
+def _progress(data: dict[str, Any]) -> tuple[str, float]:
+    """Its state, and in how many seconds to ask again; what says nothing of it is ready."""
+    progress = data.get("processing_info") or {"state": "succeeded"}
+    return progress["state"], min(max(float(progress.get("check_after_secs") or 1), 0.1), _LONGEST_CHECK_S)
 
 
 def _id(data: dict[str, Any]) -> str:

@@ -21,12 +21,12 @@ from platforms.twitter_types import (
     Post,
     Usage,
     User,
-    metrics_of,
     page_of,
     post_of,
+    usage_of,
     user_of,
 )
-from platforms.twitter_wire import Wire, data_of
+from platforms.twitter_wire import Wire, data_of, understood
 
 API = "https://api.twitter.com"
 _AT_ONCE = 100  # ids in one question, and posts on one page
@@ -89,9 +89,7 @@ class Reading:
         """How many posts the app has read this billing cycle. Asks with the bearer token."""
         self._keys.require_bearer()
         body = self._call("usage", "usage", lambda api: api.request("GET", "/2/usage/tweets"))
-        data = data_of(body)
-        cap = data.get("project_cap")
-        return Usage(int(data.get("project_usage", 0)), None if cap is None else int(cap), data.get("cap_reset_day"))
+        return understood(usage_of, data_of(body))
 
     @property
     def own_id(self) -> str:
@@ -101,7 +99,7 @@ class Reading:
     def me(self) -> User:
         self._keys.require_user("tells whose account it is")
         body = self._paid_read("me", "user", 1, lambda api: api.get_me(user_fields=_USER_FIELDS))
-        return user_of(data_of(body))
+        return understood(user_of, data_of(body))
 
     def user(self, who: str) -> User:
         """By name, with or without @, or by id where `who` is a number. Raises Missing."""
@@ -109,12 +107,12 @@ class Reading:
         body = self._paid_read(
             "users", "user", 1, lambda api: api.get_user(**which, user_fields=_USER_FIELDS, user_auth=self._as_user)
         )
-        return user_of(data_of(body))
+        return understood(user_of, data_of(body))
 
     def users(self, names: Sequence[str]) -> tuple[User, ...]:
         """Those of them that there are."""
         wanted = [username(name) for name in names]
-        return tuple(user_of(one) for some in _parts(wanted) for one in self._some_users(some))
+        return tuple(understood(user_of, one) for some in _parts(wanted) for one in self._some_users(some))
 
     def _some_users(self, names: list[str]) -> list[dict[str, Any]]:
         body = self._paid_read(
@@ -131,14 +129,16 @@ class Reading:
             self._keys.require_user("tells what only the author may know")
         fields = [*_POST_FIELDS, "non_public_metrics"] if own else _POST_FIELDS
         wanted = list(dict.fromkeys(map(post_id, ids)))
-        found = {one["id"]: post_of(one) for some in _parts(wanted) for one in self._some_posts(some, fields, own)}
+        every = [understood(post_of, one) for some in _parts(wanted) for one in self._some_posts(some, fields, own)]
+        found = {one.id: one for one in every}
         return tuple(found[id] for id in wanted if id in found)
 
     def metrics(self, ids: Sequence[str]) -> dict[str, Metrics]:
         """By id; a post that is gone has none."""
         fields = ["public_metrics"]
         wanted = map(post_id, ids)
-        return {one["id"]: metrics_of(one) for some in _parts(wanted) for one in self._some_posts(some, fields)}
+        every = [understood(post_of, one) for some in _parts(wanted) for one in self._some_posts(some, fields)]
+        return {one.id: one.metrics for one in every}
 
     def _some_posts(self, ids: list[str], fields: list[str], own: bool = False) -> list[dict[str, Any]]:
         as_user = own or self._as_user
@@ -155,7 +155,7 @@ class Reading:
             1,
             lambda api: api.get_tweet(post_id(id), tweet_fields=_POST_FIELDS, user_auth=self._as_user),
         )
-        return post_of(data_of(body))
+        return understood(post_of, data_of(body))
 
     def search(self, query: str, *, most: int = 100, since_id: str | None = None) -> Iterator[Post]:
         """Posts of the last seven days, newest first, page by page while they are asked for."""
@@ -174,7 +174,7 @@ class Reading:
                     **_FULL,
                 ),
             )
-            return page_of(body)
+            return understood(page_of, body)
 
         return _through(page, most, least=10)
 
@@ -204,7 +204,7 @@ class Reading:
                     **_FULL,
                 ),
             )
-            return page_of(body)
+            return understood(page_of, body)
 
         return _through(page, most, least=5)
 

@@ -172,6 +172,12 @@ def user_of(data: Mapping[str, Any]) -> User:
     )
 
 
+def usage_of(data: Mapping[str, Any]) -> Usage:
+    cap, day = data.get("project_cap"), data.get("cap_reset_day")
+    used = int(data.get("project_usage", 0))
+    return Usage(used, None if cap is None else int(cap), None if day is None else int(day))
+
+
 def page_of(body: Mapping[str, Any]) -> Page:
     included = body.get("includes", {}).get("users", ())
     authors = {str(one["id"]): str(one["username"]) for one in included}

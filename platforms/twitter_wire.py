@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from nova.errors import NovaError
+from nova.errors import NovaError, UsageProblem
 from platforms.base import (
     BadAnswer,
     Declined,
@@ -30,6 +30,7 @@ from platforms.deadline import session_within
 from platforms.twitter_keys import BEARER, PLATFORM, USER_KEYS, named
 from platforms.twitter_types import Limit
 
+T = TypeVar("T")
 _MOST_BYTES = 20_000_000
 _LONGEST_WAIT_S = 25 * 3600.0
 _WINDOWS = (("x-rate-limit", "15m"), ("x-user-limit-24hour", "24h"), ("x-app-limit-24hour", "24h"))
@@ -159,8 +160,8 @@ def data_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absent(body: Mapping[str, Any]) -> NovaError:
-    errors = body.get("errors") or [{}]
-    first = errors[0] if isinstance(errors[0], dict) else {}
+    errors = body.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = " ".join(str(first.get("detail") or first.get("title") or "").split())[:300]
     kind = str(first.get("type", "")).rpartition("/")[2]
     if kind == "resource-not-found":
@@ -170,6 +171,14 @@ def _absent(body: Mapping[str, Any]) -> NovaError:
     if not words:
         return BadAnswer(f"{PLATFORM} answered without what was asked for")
     return PlatformFailed(f"{PLATFORM} did not answer what was asked: {words}")
+
+
+def understood(make: Callable[[Any], T], body: Any) -> T:
+    """What `make` reads from an answer. Raises BadAnswer where that is not as X publishes it."""
+    try:
+        return make(body)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UsageProblem):
+        raise BadAnswer(f"{PLATFORM}'s answer is not as it is published") from None
 
 
 def endpoint_of(method: str, path: str) -> str:

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from nova.clock import iso
 from nova.config import load_settings
 from nova.errors import NovaError, PlatformNotConfigured, PlatformRefused, Unreachable, UsageProblem
+from nova.ledger.effects import EffectHeld
+from nova.words import count
 from platforms.base import Conflicting, Declined, InDoubt, InvalidRequest, Missing, PlatformFailed, Stopped
 from platforms.twitter_rules import check_post
 from workers.agents.social_config import SocialConfig
@@ -53,6 +55,13 @@ class SocialAgent(BaseWorker):
     }
 
     def run(self, ctx: RunContext) -> RunResult:
+        try:
+            with ctx.turn("x"):
+                return self._run(ctx)
+        except EffectHeld:
+            return RunResult(message="another run is at it")
+
+    def _run(self, ctx: RunContext) -> RunResult:
         said, problems = list[str](), list[NovaError]()
         try:
             twitter: Twitter = ctx.platforms.twitter
@@ -203,7 +212,7 @@ def _measure(ctx: RunContext, twitter: Twitter) -> list[str]:
     kept = {id: every[id] for id in mine if id in every}
     totals = {name: sum(one[name] for one in kept.values()) for name in ("likes", "retweets", "replies", "impressions")}
     ctx.state["metrics"] = {"at": iso(now), "posts": kept, "totals": totals}
-    return [f"figures of {len(figures)} posts"]
+    return [f"figures of {count(len(figures), 'post')}"]
 
 
 def _texts(ctx: RunContext, item: Item) -> list[str]:

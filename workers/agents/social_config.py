@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from nova.clock import parse_duration
 from nova.errors import UsageProblem
+from platforms.twitter_text import links_in
 from workers.agents.templates import rendered
 from workers.windows import Windows
 
@@ -73,9 +74,16 @@ class Rule(BaseModel):
         found = re.search(self.match, mention.plain, re.IGNORECASE)
         if found is None:
             return None
-        groups = [found[0], *(group or "" for group in found.groups())]
-        values = {"author": mention.author or "", "text": mention.plain, "found": groups}
+        groups = [harmless(group or "") for group in (found[0], *found.groups())]
+        values = {"author": mention.author or "", "text": harmless(mention.plain), "found": groups}
         return rendered(self.reply or "", values).strip()
+
+
+def harmless(text: str) -> str:
+    """What somebody else wrote, as it may be repeated: it calls nobody, and leads nowhere."""
+    for link in links_in(text):
+        text = text.replace(link, "…")
+    return text.replace("@", "").replace("\uff20", "")
 
 
 class SocialConfig(BaseModel):

@@ -17,6 +17,7 @@ from platforms.twitter_rules import parts_of, post_id
 from workers.agents.row_keeper import digest
 
 FIELDS = ("text", "link", "campaign", "media", "alt", "reply_to", "not_before", "not_after", "id")
+_LONGEST_ID = 100
 _BETWEEN = re.compile(r"^[ \t]*={3,}[ \t]*$", re.MULTILINE)
 
 
@@ -81,8 +82,13 @@ def _item(row: Mapping[str, Any], zone: ZoneInfo) -> Item:
     strange = [str(name) for name in row if name not in FIELDS]
     if strange:
         raise UsageProblem(f"there is no field {strange[0]!r}", hint=f"the fields are {', '.join(FIELDS)}")
+    odd = [str(name) for name, value in row.items() if isinstance(value, (dict, list, bool))]
+    if odd:
+        raise UsageProblem(f"{odd[0]} is no text")
     said = {name: str(value).strip() for name, value in row.items() if value not in (None, "")}
     answered = said.get("reply_to")
+    if len(said.get("id", "")) > _LONGEST_ID:
+        raise UsageProblem(f"an id has {_LONGEST_ID} characters at most")
     name = said.get("id") or digest(*(text for field in sorted(said) for text in (field, said[field])))[:16]
     return Item(
         name=name,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,6 +78,7 @@ class Deployed:
         context = SimpleNamespace(
             config=config, state=self.state, worker="social", run_id=f"run-{self.runs}", stopping=False,
             platforms=SimpleNamespace(twitter=self.client), now=lambda: self.now, log=logging.getLogger("test"),
+            turn=lambda name: nullcontext(),
             link=lambda url, campaign, channel, content: f"{self.redirector}/l/{campaign}-{channel}-{content}",
         )  # fmt: skip
         return worker().run(context)  # type: ignore[arg-type,return-value]
@@ -230,7 +232,7 @@ def test_figures_go_to_the_state(social: Deployed, x: TwitterEmulator) -> None:
     post.likes.add("7")
     post.impressions = 40
     assert social.later(hours=1).run(metrics_every="6h").message == "nothing to do"
-    assert social.later(hours=6).run(metrics_every="6h").message == "figures of 1 posts"
+    assert social.later(hours=6).run(metrics_every="6h").message == "figures of 1 post"
     assert social.state["metrics"]["posts"][post.id]["impressions"] == 40
     assert social.state["metrics"]["totals"] == {"likes": 1, "retweets": 0, "replies": 0, "impressions": 40}
 
@@ -263,6 +265,12 @@ def test_it_says_of_itself_what_it_needs_and_costs(home: Path) -> None:
     told = describe("social_agent", home)
     assert told["secrets"] == list(SocialAgent.secrets) and "$0.20" in told["costs"] and not told["scalable"]
     assert Rule(match="x").answer(post_of({"id": "1", "text": "y"})) is None
+
+
+def test_an_answer_repeats_neither_names_nor_links_of_others() -> None:
+    rule = Rule(match="buy (.+)", reply="{{ text }} / {{ found[1] }}")
+    told = rule.answer(post_of({"id": "1", "text": "@nova buy at evil.example.com now, says @everybody"}))
+    assert told == "nova buy at … now, says everybody / at … now, says everybody"
 
 
 def test_killed_between_the_post_and_its_mark_the_real_agent_posts_once(

@@ -9,11 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platforms.base import InvalidRequest
+from platforms.base import BadAnswer, InvalidRequest
 from platforms.twitter_rules import check_post, post_id, username
 from platforms.twitter_text import links_in, weighted_length
-from platforms.twitter_types import post_of, same_text
+from platforms.twitter_types import page_of, post_of, same_text, usage_of, user_of
+from platforms.twitter_wire import understood
 
+FIELDS = st.sampled_from(
+    [
+        "id",
+        "text",
+        "entities",
+        "urls",
+        "url",
+        "data",
+        "meta",
+        "includes",
+        "users",
+        "username",
+        "public_metrics",
+        "created_at",
+        "referenced_tweets",
+    ]
+)
 LETTERS = st.text(st.characters(categories=["L", "N", "S", "Zs"]), max_size=60)
 
 
@@ -101,6 +119,22 @@ def test_anything_else_is_no_post(told: str) -> None:
 )
 def test_the_same_post_is_known_although_x_writes_it_otherwise(ours: str, theirs: str) -> None:
     assert same_text(ours, theirs) and not same_text(f"{ours} more", theirs)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_whatever_an_answer_holds_it_is_read_or_is_none(body: object) -> None:
+    for make in (post_of, user_of, page_of, usage_of):
+        try:
+            understood(make, body)
+        except BadAnswer:
+            continue
 
 
 def test_both_names_that_x_has_for_things_are_read() -> None:
