@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,15 @@ from nova.errors import PlatformNotConfigured
 
 if TYPE_CHECKING:
     from nova.config import Settings
+    from nova.errors import NovaError
     from platforms.connections import Connections
     from platforms.gumroad_integration import Gumroad
     from platforms.hands import Hands
+    from platforms.line import Line, Patience
     from platforms.sendgrid_integration import SendGrid
     from platforms.stripe_integration import Stripe
     from platforms.twitter_integration import Twitter
+    from platforms.web_scraper import Manners, WebScraper
 
 
 class Platforms:
@@ -51,6 +55,20 @@ class Platforms:
         from platforms.registry import sendgrid_of
 
         return sendgrid_of(self._settings, self._hands, self._connections)
+
+    def web(self, manners: Manners | None = None) -> WebScraper:
+        """Pages of any site."""
+        from platforms.web_scraper import WebScraper
+
+        return WebScraper(manners, hands=self._hands, connections=self._connections)
+
+    def line(
+        self, name: str, translate: Callable[[Exception], NovaError | None], patience: Patience | None = None
+    ) -> Line:
+        """The way to something that nova has no client for: paced, repeated with care, and counted under `name`."""
+        from platforms.line import Line
+
+        return Line(name, translate, self._hands, patience)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -20,8 +20,11 @@ class Bill(Protocol):
 class Hands(Protocol):
     """Made for one run or one command; its calls may come from several threads."""
 
-    def pace(self, lane: str) -> float:
-        """Seconds to wait before a request may go; 0: now, and it is counted. A lane is PLATFORM or PLATFORM/PART."""
+    def pace(self, lane: str, every_s: float = 0.0) -> float:
+        """Seconds to wait before a request may go; 0: now, and it is counted. A lane is PLATFORM or PLATFORM/PART.
+
+        The next one of the lane may go `every_s` later.
+        """
         ...
 
     def hold(self, lane: str, seconds: float) -> None:
@@ -82,8 +85,8 @@ class Alone:
         self._suppressed = suppressed
         self._seen = seen
 
-    def pace(self, lane: str) -> float:
-        return self._paces.take(lane)
+    def pace(self, lane: str, every_s: float = 0.0) -> float:
+        return self._paces.take(lane, every_s)
 
     def hold(self, lane: str, seconds: float) -> None:
         self._paces.hold(lane, seconds)

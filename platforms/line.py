@@ -65,8 +65,10 @@ class Line:
         price: Money | None = None,
         units: int = 1,
         used: Callable[[T], int] | None = None,
+        every_s: float = 0.0,
     ) -> T:
-        """`what` names the operation; `part` its lane where the vendor limits it apart.
+        """`what` names the operation; `part` its lane where the vendor limits it apart; `every_s` lies between two
+        requests of that lane.
 
         `repeatable`: it reads, or bears an idempotency key. Raises NovaErrors, Stopped and BudgetExceeded among them.
 
@@ -77,10 +79,10 @@ class Line:
         lane = f"{self.platform}/{part}" if part else self.platform
         price = self._prices.get(what) if price is None else price
         if not price or not units:
-            return self._patiently(what, request, lane, repeatable)
+            return self._patiently(what, request, lane, repeatable, every_s)
         with self.hands.paying(_times(price, units), f"{self.platform} {what}") as bill:
             try:
-                result = self._patiently(what, request, lane, repeatable)
+                result = self._patiently(what, request, lane, repeatable, every_s)
             except NovaError as problem:
                 if bill is not None and nothing_done(problem):
                     bill.settle(Money.zero(price.currency))
@@ -89,12 +91,12 @@ class Line:
                 bill.settle(_times(price, units if used is None else used(result)))
             return result
 
-    def _patiently(self, what: str, request: Callable[[], T], lane: str, repeatable: bool) -> T:
+    def _patiently(self, what: str, request: Callable[[], T], lane: str, repeatable: bool, every_s: float) -> T:
         patience, waited_s = self._patience, 0.0
         unsure: NovaError | None = None  # of an attempt that may have been carried out
         for attempt in range(1, patience.attempts + 1):
             try:
-                self._take_turn(lane)
+                self._take_turn(lane, every_s)
                 return self._once(what, request)
             except Unreachable as problem:
                 limited = isinstance(problem, RateLimited)
@@ -122,8 +124,8 @@ class Line:
         bound: float = self._patience.first_s * 2 ** (attempt - 1)
         return bound / 2 + self._jitter() * bound / 2
 
-    def _take_turn(self, lane: str) -> None:
-        while (wait_s := self.hands.pace(lane)) > 0:
+    def _take_turn(self, lane: str, every_s: float) -> None:
+        while (wait_s := self.hands.pace(lane, every_s)) > 0:
             if wait_s > self._patience.total_s:
                 raise RateLimited(
                     f"{self.platform} asks to be called less often", retry_after_s=wait_s, hint="try again later"

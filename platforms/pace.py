@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _S, _MIN, _15_MIN, _DAY = 1, 60, 900, 86_400
 
+_MOST_HELD = 1000
+
 # (requests, seconds) by lane, somewhat below what the vendors say, so that others may use the account too.
 LIMITS: Mapping[str, Sequence[tuple[int, int]]] = {
     "stripe": ((80, _S),),
@@ -41,29 +43,40 @@ class Paces:
         self._buckets: dict[str, InMemoryBucket] = {}
         self._held: dict[str, float] = {}
 
-    def take(self, lane: str) -> float:
-        """Seconds to wait; 0: it may go now, and was counted."""
-        from pyrate_limiter import RateItem
-
+    def take(self, lane: str, every_s: float = 0.0) -> float:
+        """Seconds to wait; 0: it may go now, and was counted, and the next one of the lane `every_s` later."""
         with self._lock:
             now = self._monotonic()
             held_s = max(self._held.get(one, now) for one in (lane, lane.partition("/")[0])) - now
             if held_s > 0:
                 return held_s
-            bucket = self._bucket(lane)
-            if bucket is None:
-                return 0.0
-            item = RateItem(lane, int(now * 1000))
-            bucket.leak(item.timestamp)
-            if bucket.put(item):
-                return 0.0
-            waiting = bucket.waiting(item)
-            assert isinstance(waiting, int)
-            return max(waiting, 1) / 1000
+            wait_s = self._counted(lane, now)
+            if wait_s == 0 and every_s > 0:
+                self._space(lane, now, every_s)
+            return wait_s
 
     def hold(self, lane: str, seconds: float) -> None:
         with self._lock:
             self._held[lane] = max(self._held.get(lane, 0.0), self._monotonic() + seconds)
+
+    def _counted(self, lane: str, now: float) -> float:
+        from pyrate_limiter import RateItem
+
+        bucket = self._bucket(lane)
+        if bucket is None:
+            return 0.0
+        item = RateItem(lane, int(now * 1000))
+        bucket.leak(item.timestamp)
+        if bucket.put(item):
+            return 0.0
+        waiting = bucket.waiting(item)
+        assert isinstance(waiting, int)
+        return max(waiting, 1) / 1000
+
+    def _space(self, lane: str, now: float, every_s: float) -> None:
+        self._held[lane] = now + every_s
+        if len(self._held) > _MOST_HELD:
+            self._held = {name: until for name, until in self._held.items() if until > now}
 
     def _bucket(self, lane: str) -> InMemoryBucket | None:
         from pyrate_limiter import InMemoryBucket, Rate

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
     from soupsieve import SoupSieve
 
-Row = dict[str, str | None]
+Value = str | list[str] | None
+Row = dict[str, Value]
 
 _ATTRIBUTE = re.compile(r"(?P<css>.*)@(?P<attribute>[A-Za-z_][\w:.-]*)", re.ASCII | re.DOTALL)
+_SIMPLE = re.compile(r"(?P<name>[a-z][a-z0-9]*)?(?:\.(?P<class>[A-Za-z_][\w-]*))?", re.ASCII)
 _LINKS = frozenset({"href", "src", "action", "poster"})
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
@@ -26,28 +28,30 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 class Selector:
     """Where a value stands: `.price` is an element's text, `a@href` an attribute of it, `@id` one of the row itself.
 
-    An empty `css` is the row itself; without an `attribute` its text is meant.
+    An empty `css` is the row itself; without an `attribute` its text is meant. `.tag[]` is a list of all there are.
     """
 
     css: str
     attribute: str | None = None
+    every: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Selector:
         """Raises UsageProblem where it is not CSS."""
-        match = _ATTRIBUTE.fullmatch(text.strip())
-        css, attribute = (match["css"].strip(), match["attribute"]) if match else (text.strip(), None)
+        text, every = text.strip().removesuffix("[]").strip(), text.strip().endswith("[]")
+        match = _ATTRIBUTE.fullmatch(text)
+        css, attribute = (match["css"].strip(), match["attribute"]) if match else (text, None)
         if css == ".":
             css = ""
-        if not css and attribute is None and text.strip() != ".":
+        if not css and (every or (attribute is None and text != ".")):
             raise UsageProblem("a selector is empty", hint="write CSS such as .price or a@href; . is the row itself")
         if css:
-            _compiled(css)
-        return cls(css, attribute)
+            compiled(css)
+        return cls(css, attribute, every)
 
 
 @lru_cache(maxsize=256)
-def _compiled(css: str) -> SoupSieve:
+def compiled(css: str) -> SoupSieve:
     import soupsieve
 
     try:
@@ -62,11 +66,15 @@ def extract(body: bytes, charset: str | None, url: str, row: str | None, fields:
 
     Rows without any field are left out. Blanks are collapsed, so that no value has a line break; links are absolute.
     """
-    page = parse(body, charset)
-    base = _base(page, url)
-    elements = [page] if row is None else _compiled(row).select(page)
+    return rows_of(parse(body, charset), url, row, fields)
+
+
+def rows_of(page: BeautifulSoup, url: str, row: str | None, fields: Mapping[str, Selector]) -> list[Row]:
+    """The same of a page that is parsed."""
+    base = base_of(page, url)
+    elements = [page] if row is None else compiled(row).select(page)
     rows = [{name: _value(element, selector, base) for name, selector in fields.items()} for element in elements]
-    return [one for one in rows if any(value is not None for value in one.values())]
+    return [one for one in rows if any(value is not None and value != [] for value in one.values())]
 
 
 def parse(body: bytes, charset: str | None) -> BeautifulSoup:
@@ -77,33 +85,62 @@ def parse(body: bytes, charset: str | None) -> BeautifulSoup:
     text = found.unicode_markup
     if text is None:
         text = body.decode("utf-8", "replace")
-    page = BeautifulSoup(_DECLARATION.sub("", text, count=1) if "<" in text else "<!---->", "html.parser")
+    page = BeautifulSoup(_DECLARATION.sub("", text, count=1) if "<" in text else "<!---->", "lxml")
     for line_break in page.find_all("br"):
         line_break.replace_with("\n")
     return page
 
 
-def _base(page: BeautifulSoup, url: str) -> str:
+def base_of(page: BeautifulSoup, url: str) -> str:
+    """What its relative links stand to."""
     found = page.find("base", href=True)
     href = found.get("href") if found is not None else None
-    return _joined(url, href) if isinstance(href, str) else url
+    return joined(url, href) if isinstance(href, str) else url
 
 
-def _value(element: Tag, selector: Selector, base: str) -> str | None:
-    found = _compiled(selector.css).select_one(element) if selector.css else element
-    if found is None:
-        return None
-    if selector.attribute is None:
-        return " ".join(found.get_text().split())
-    value = found.get(selector.attribute)
-    if value is None:
-        return None
-    text = " ".join(value if isinstance(value, list) else value.split())
-    return _joined(base, text) if selector.attribute in _LINKS else text
-
-
-def _joined(base: str, link: str) -> str:
+def joined(base: str, link: str) -> str:
     try:
         return urljoin(base, link)
     except ValueError:  # such as a bracket that is never closed
         return link
+
+
+def text_of(element: Tag) -> str:
+    """Without line breaks and repeated blanks."""
+    return " ".join(element.get_text().split())
+
+
+def _value(element: Tag, selector: Selector, base: str) -> Value:
+    if not selector.css:
+        return _one(element, selector.attribute, base)
+    if selector.every:
+        every = [_one(found, selector.attribute, base) for found in compiled(selector.css).select(element)]
+        return [value for value in every if value is not None]
+    found = _first(element, selector.css)
+    return None if found is None else _one(found, selector.attribute, base)
+
+
+def _first(element: Tag, css: str) -> Tag | None:
+    """Most selectors are a name or a class, for which the whole machinery of CSS takes longer than the search."""
+    from bs4 import Tag
+
+    simple = _SIMPLE.fullmatch(css)
+    if simple is None:
+        return compiled(css).select_one(element)
+    name, wanted = simple["name"], simple["class"]
+    for found in element.descendants:
+        if not isinstance(found, Tag) or (name and name != found.name):
+            continue
+        if wanted is None or wanted in (found.get("class") or ()):
+            return found
+    return None
+
+
+def _one(element: Tag, attribute: str | None, base: str) -> str | None:
+    if attribute is None:
+        return text_of(element)
+    value = element.get(attribute)
+    if value is None:
+        return None
+    text = " ".join(value if isinstance(value, list) else value.split())
+    return joined(base, text) if attribute in _LINKS else text

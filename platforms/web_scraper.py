@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import ssl
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,40 +14,40 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nova.errors import NovaError, Unreachable, UsageProblem
+from nova.errors import Unreachable, UsageProblem
 from platforms.base import PlatformFailed, RateLimited, retry_after_seconds
+from platforms.connections import Connections
+from platforms.hands import Hands
+from platforms.line import Line, Patience
 from platforms.web_address import AddressRefused, Resolve, permitted, resolve
-from platforms.web_robots import MOST_BYTES, Pace, Robots, RobotsAnswer, RobotsForbid
+from platforms.web_robots import MOST_BYTES, Robots, RobotsAnswer, RobotsForbid
 
 if TYPE_CHECKING:
     import httpx
-    from tenacity import RetryCallState
 
-__all__ = ["PROBLEMS", "AddressRefused", "FetchStopped", "Manners", "Page", "RobotsForbid", "WebScraper", "checked_url"]
+__all__ = ["PROBLEMS", "AddressRefused", "Manners", "Page", "RobotsForbid", "WebScraper", "checked_url"]
 
-log = logging.getLogger(__name__)
+PLATFORM = "web"
 
 # What a single page can fail with: the next one may be better.
 PROBLEMS = (AddressRefused, RobotsForbid, PlatformFailed, Unreachable)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({429, 500, 502, 503, 504})
-_PACE = Pace()
-
-
-class FetchStopped(NovaError):
-    """The fetch was given up because its run is to end."""
+_MOST_HOSTS = 64  # whose connections are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """`delay_s` lies between two requests to a host; the site's own robots.txt may ask for more.
+    """`delay_s` lies between two requests to a host; the site's own robots.txt may ask for more. At once it is asked
+    `per_host` times at most.
 
     `timeout_s` bounds each wait for the server, `total_s` a whole answer, `longest_wait_s` any single pause.
     """
 
     agent: str = "nova-scraper"
     delay_s: float = 1.0
+    per_host: int = 2
     timeout_s: float = 20.0
     total_s: float = 120.0
     max_bytes: int = 10_000_000
@@ -80,13 +82,21 @@ class _Answer:
         return self.status in _REDIRECTS and "location" in self.headers
 
 
-class _Passing(Unreachable):
-    """A failure that may pass."""
+class _Busy(Unreachable):
+    """The server cannot answer now."""
 
-    def __init__(self, message: str, *, busy: bool = False, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.busy = busy
-        self.retry_after_s = retry_after_s
+    status = 503
+
+
+class _Limited(RateLimited, _Busy):
+    """It says when it can."""
+
+
+def _busy(url: httpx.URL, status: int, retry_after_s: float | None) -> Unreachable:
+    said = f"{shown(url)} answered {status}"
+    if status == 429 or retry_after_s is not None:
+        return _Limited(said, retry_after_s=retry_after_s)
+    return _Busy(said)
 
 
 def checked_url(text: str) -> httpx.URL:
@@ -107,26 +117,74 @@ def shown(url: httpx.URL) -> str:
     return str(url.copy_with(userinfo=b"")) if url.userinfo else str(url)
 
 
+class Ways:
+    """What a process keeps of the web: connections by origin, and what robots.txt files say.
+
+    Connections go to addresses that were checked, past any proxy, and serve no other name. They keep no cookies.
+    """
+
+    def __init__(self, agent: str, per_host: int) -> None:
+        self.robots = Robots(agent.partition("/")[0])
+        self._per_host = per_host
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, httpx.HTTPTransport] = OrderedDict()
+        self._places: dict[str, threading.Semaphore] = {}
+
+    def place(self, host: str) -> threading.Semaphore:
+        """To be held while a host is asked."""
+        with self._lock:
+            return self._places.setdefault(host, threading.Semaphore(self._per_host))
+
+    def to(self, origin: str) -> httpx.HTTPTransport:
+        import httpx
+
+        with self._lock:
+            way = self._open.pop(origin, None)
+            if way is None:
+                limits = httpx.Limits(max_keepalive_connections=self._per_host, keepalive_expiry=15.0)
+                way = httpx.HTTPTransport(verify=self._tls, trust_env=False, limits=limits)
+            self._open[origin] = way
+            if len(self._open) > _MOST_HOSTS:
+                self._open.popitem(last=False)[1].close()
+            return way
+
+    def close(self) -> None:
+        with self._lock:
+            ways, self._open = self._open, OrderedDict()
+        for way in ways.values():
+            way.close()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        import httpx
+
+        return httpx.create_ssl_context()
+
+
 class WebScraper:
-    """Serves one thread at a time. Where `sleep` returns true, waiting has become pointless: FetchStopped is raised."""
+    """For several threads. `Stopped` is raised where the run is to end that it works for."""
 
     def __init__(
         self,
         manners: Manners | None = None,
         *,
-        sleep: Callable[[float], object] = time.sleep,
+        hands: Hands | None = None,
+        connections: Connections | None = None,
         resolver: Resolve = resolve,
-        pace: Pace = _PACE,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.manners = manners or Manners()
-        self.sleep = sleep
+        self.manners = manners = manners or Manners()
+        patience = Patience(manners.attempts, manners.longest_wait_s, manners.longest_wait_s * 4, manners.first_retry_s)
+        self.line = Line(PLATFORM, lambda error: None, hands, patience)
         self._resolver = resolver
-        self._pace = pace
         self._monotonic = monotonic
         self._now = now
-        self._robots = Robots(self.manners.agent.partition("/")[0], self._ask_robots, monotonic)
+        self._own = connections is None
+        name = f"{PLATFORM} {manners.agent} {manners.per_host}"
+        self._ways = (connections or Connections()).of(
+            name, lambda: Ways(manners.agent, manners.per_host), lambda ways: ways.close()
+        )
 
     def fetch(self, address: str, *, etag: str | None = None, last_modified: str | None = None) -> Page | None:
         """None where it has not changed since `etag` or `last_modified`. Raises one of PROBLEMS."""
@@ -145,8 +203,9 @@ class WebScraper:
         return Page(where, answer.body, charset, kind, headers.get("etag"), headers.get("last-modified"))
 
     def close(self) -> None:
-        if "_client" in self.__dict__:
-            self._client.close()
+        """What belongs to its process stays open."""
+        if self._own:
+            self._ways.close()
 
     def __enter__(self) -> WebScraper:
         return self
@@ -154,28 +213,12 @@ class WebScraper:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @cached_property
-    def _client(self) -> httpx.Client:
-        """Connects to addresses that were checked, past any proxy. So nothing that belongs to a host's name is kept
-        between requests: neither connections nor cookies."""
-        import httpx
-
-        return httpx.Client(
-            headers={"User-Agent": self.manners.agent, "Accept": "text/html,application/xhtml+xml,*/*;q=0.5"},
-            timeout=self.manners.timeout_s,
-            limits=httpx.Limits(max_keepalive_connections=0),
-            verify=httpx.create_ssl_context(),
-            trust_env=False,
-        )
-
     def _ask_robots(self, origin: str) -> RobotsAnswer:
         """What is longer than a robots.txt may be is read as far as it may be."""
         try:
             answer = self._follow(checked_url(f"{origin}/robots.txt"), {}, MOST_BYTES, robots=False)
-        except _Passing as problem:
-            if problem.busy:
-                return RobotsAnswer(503, "")
-            raise
+        except _Busy as problem:
+            return RobotsAnswer(problem.status, "")
         return RobotsAnswer(answer.status, answer.body.decode("utf-8", "replace"))
 
     def _follow(self, url: httpx.URL, headers: dict[str, str], max_bytes: int, *, robots: bool) -> _Answer:
@@ -190,56 +233,30 @@ class WebScraper:
         raise PlatformFailed(f"{shown(url)} is the end of more than {self.manners.max_redirects} redirects")
 
     def _may(self, url: httpx.URL) -> None:
-        self._robots.check(_origin(url), shown(url))
+        self._ways.robots.check(_origin(url), shown(url), self._ask_robots, self._monotonic())
 
     def _patiently(self, url: httpx.URL, headers: dict[str, str], max_bytes: int, *, cut: bool) -> _Answer:
-        from tenacity import Retrying, retry_if_exception_type
-
-        attempts, longest_s, first_s = self.manners.attempts, self.manners.longest_wait_s, self.manners.first_retry_s
-
-        def wait(state: RetryCallState) -> float:
-            problem = state.outcome.exception() if state.outcome is not None else None
-            asked = problem.retry_after_s if isinstance(problem, _Passing) else None
-            return first_s * 2 ** (state.attempt_number - 1) if asked is None else asked
-
-        def stop(state: RetryCallState) -> bool:
-            return state.attempt_number >= attempts or wait(state) > longest_s
-
-        def ask() -> _Answer:
-            return self._ask(url, headers, max_bytes, cut=cut)
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(_Passing), wait=wait, stop=stop, sleep=self._wait, reraise=True
-        )
-        try:
-            found: _Answer = retrying(ask)
-        except _Passing as problem:
-            if problem.retry_after_s is not None and not cut:
-                raise RateLimited(problem.message, retry_after_s=problem.retry_after_s) from problem
-            raise
-        return found
+        """`cut` takes the beginning of what is longer than `max_bytes`, which is refused otherwise."""
+        every_s = 0.0
+        if not cut:
+            every_s = max(self.manners.delay_s, self._ways.robots.delay_s(_origin(url)))
+        if every_s > self.manners.longest_wait_s:
+            raise RateLimited(f"{url.host} wants to be asked less often than every {self.manners.longest_wait_s:g} s")
+        with self._ways.place(url.host):
+            return self.line.call(
+                "fetch",
+                lambda: self._ask(url, headers, max_bytes, cut=cut),
+                part=url.raw_host.decode("ascii"),
+                every_s=every_s,
+            )
 
     def _ask(self, url: httpx.URL, headers: dict[str, str], max_bytes: int, *, cut: bool) -> _Answer:
-        """One request. `cut` takes the beginning of what is longer than `max_bytes`, which is refused otherwise."""
-        self._take_turn(url, with_robots=not cut)
         with self._opened(url, headers) as response:
             if response.status_code in _PASSING:
                 after = _retry_after(response.headers.get("retry-after"), self._now())
-                raise _Passing(f"{shown(url)} answered {response.status_code}", busy=True, retry_after_s=after)
+                raise _busy(url, response.status_code, after)
             body = b"" if response.status_code in _REDIRECTS else self._read(url, response, max_bytes, cut=cut)
             return _Answer(url, response.status_code, response.headers, body)
-
-    def _take_turn(self, url: httpx.URL, *, with_robots: bool) -> None:
-        asked_s = self._robots.delay_s(_origin(url)) if with_robots else 0.0
-        wait_s = self._pace.take(url.host, max(self.manners.delay_s, asked_s), self.manners.longest_wait_s)
-        if wait_s is None:
-            raise RateLimited(f"{url.host} wants to be asked less often than every {self.manners.longest_wait_s:g} s")
-        if wait_s > 0:
-            self._wait(wait_s)
-
-    def _wait(self, seconds: float) -> None:
-        if self.sleep(seconds):
-            raise FetchStopped
 
     @contextmanager
     def _opened(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
@@ -250,28 +267,43 @@ class WebScraper:
         addresses = permitted(url.host, port, allow_private=self.manners.allow_private, resolver=self._resolver)
         if not addresses:
             raise Unreachable(f"the host {url.host} has no address")
+        way = self._ways.to(_origin(url))
         for address in addresses:
-            last = address == addresses[-1]
-            self._client.cookies.clear()
-            request = self._client.build_request(
-                "GET",
-                url.copy_with(host=address, fragment=None),
-                headers={**headers, "Host": url.netloc.decode("ascii")},
-                extensions={"sni_hostname": url.raw_host.decode("ascii")},
-            )
             try:
-                response = self._client.send(request, stream=True)
+                response = way.handle_request(self._request(url, address, headers))
             except httpx.ConnectError as problem:
-                if not last:
+                if address != addresses[-1]:
                     continue
-                raise _Passing(f"{shown(url)} cannot be reached: {problem}") from problem
+                raise Unreachable(f"{shown(url)} cannot be reached: {problem}") from problem
             except httpx.TransportError as problem:
-                raise _Passing(f"{shown(url)} cannot be reached: {_words(problem)}") from problem
+                raise Unreachable(f"{shown(url)} cannot be reached: {_words(problem)}") from problem
             try:
                 yield response
             finally:
                 response.close()
             return
+
+    def _request(self, url: httpx.URL, address: str, headers: dict[str, str]) -> httpx.Request:
+        import httpx
+
+        request = httpx.Request(
+            "GET",
+            url.copy_with(host=address, fragment=None, userinfo=b""),
+            headers={
+                "User-Agent": self.manners.agent,
+                "Accept": "text/html,application/xhtml+xml,*/*;q=0.5",
+                "Accept-Encoding": "gzip, deflate",
+                **headers,
+                "Host": url.netloc.decode("ascii"),
+            },
+            extensions={
+                "sni_hostname": url.raw_host.decode("ascii"),
+                "timeout": httpx.Timeout(self.manners.timeout_s).as_dict(),
+            },
+        )
+        if url.userinfo:
+            request = next(httpx.BasicAuth(url.username, url.password).auth_flow(request))
+        return request
 
     def _read(self, url: httpx.URL, response: httpx.Response, max_bytes: int, *, cut: bool) -> bytes:
         import httpx
@@ -287,11 +319,11 @@ class WebScraper:
                         break
                     raise PlatformFailed(f"{shown(url)} is larger than {max_bytes} bytes")
                 if self._monotonic() > until:
-                    raise _Passing(f"{shown(url)} took longer than {self.manners.total_s:g} s")
+                    raise Unreachable(f"{shown(url)} took longer than {self.manners.total_s:g} s")
         except httpx.DecodingError as problem:
             raise PlatformFailed(f"{shown(url)} cannot be read: {problem}") from problem
         except httpx.TransportError as problem:
-            raise _Passing(f"{shown(url)} broke off: {_words(problem)}") from problem
+            raise Unreachable(f"{shown(url)} broke off: {_words(problem)}") from problem
         return b"".join(chunks)[:max_bytes]
 
 

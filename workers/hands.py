@@ -37,8 +37,8 @@ class RunHands:
         self._asked: Counter[tuple[str, str]] = Counter()
         self._kinds: dict[str, tuple[str, str]] = {}
 
-    def pace(self, lane: str) -> float:
-        return self._desk.pace(lane)
+    def pace(self, lane: str, every_s: float = 0.0) -> float:
+        return self._desk.pace(lane, every_s)
 
     def hold(self, lane: str, seconds: float) -> None:
         self._desk.hold(lane, seconds)

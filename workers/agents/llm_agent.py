@@ -21,7 +21,6 @@ from workers.base_worker import BaseWorker, RunResult
 from workers.context import RunContext
 
 if TYPE_CHECKING:
-    from platforms.web_scraper import WebScraper
     from workers.agents.llm_talk import Talk
 
 _TOPIC, _ROW = "row", "row_id"
@@ -137,18 +136,11 @@ class LlmAgent(BaseWorker):
     def secrets_of(cls, config: LlmConfig) -> tuple[str, ...]:
         return (config.key_variable,) if config.key_variable else ()
 
-    def setup(self, ctx: RunContext) -> None:
-        self._web: WebScraper | None = None
-
-    def teardown(self) -> None:
-        if self._web is not None:
-            self._web.close()
-
     def run(self, ctx: RunContext) -> RunResult:
         from workers.agents.llm_talk import NoAnswer, Talk
 
         try:
-            with Talk(ctx, ctx.config, self._scraper) as talk:
+            with Talk(ctx, ctx.config) as talk:
                 return self._once(ctx, talk) if ctx.config.inputs is None else self._rows(ctx, talk)
         except (NoAnswer, InputProblem, PlatformFailed, PlatformRefused, Unreachable) as problem:
             return RunResult(False, f"{problem.message} ({problem.hint})" if problem.hint else problem.message)
@@ -189,13 +181,6 @@ class LlmAgent(BaseWorker):
                 put += 1
             if put >= config.batch or ctx.stopping:
                 return
-
-    def _scraper(self) -> WebScraper:
-        if self._web is None:
-            from platforms.web_scraper import Manners, WebScraper
-
-            self._web = WebScraper(Manners(agent="nova-llm-agent"))
-        return self._web
 
 
 def _keeper(ctx: RunContext, name: str, fields: Mapping[str, str] | tuple[()]) -> RowKeeper:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -23,14 +23,11 @@ from nova.config import load_settings
 from nova.errors import NovaError, PlatformNotConfigured, PlatformRefused, Unreachable
 from nova.money import Money
 from platforms.base import Missing
-from platforms.hands import Alone
-from platforms.line import Line
 from workers.agents.llm_model import PLATFORM, PaidModel, problem_of_request
 from workers.agents.llm_tools import tools_of
 from workers.agents.templates import rendered
 
 if TYPE_CHECKING:
-    from platforms.web_scraper import WebScraper
     from workers.agents.llm_agent import LlmConfig
     from workers.context import RunContext
 
@@ -67,12 +64,12 @@ class Answer:
 class Talk:
     """Over one connection. `down` is why it is of no use to ask anything else in this run."""
 
-    def __init__(self, ctx: RunContext, config: LlmConfig, web: Callable[[], WebScraper]) -> None:
+    def __init__(self, ctx: RunContext, config: LlmConfig) -> None:
         self._ctx = ctx
         self._config = config
-        self._tools = tools_of(config.tools, ctx, load_settings().nova_home, web)
+        self._tools = tools_of(config.tools, ctx, load_settings().nova_home)
         self._prices = config.prices
-        self._line = Line(PLATFORM, partial(problem_of_request, key=config.key_variable), Alone(sleep=ctx.sleep))
+        self._line = ctx.platforms.line(PLATFORM, partial(problem_of_request, key=config.key_variable))
         self._runner = asyncio.Runner()
         self.down: NovaError | None = None
         self._client = AsyncOpenAI(

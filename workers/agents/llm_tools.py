@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nova.errors import NovaError, UsageProblem
 
 if TYPE_CHECKING:
-    from platforms.web_scraper import Page, WebScraper
+    from platforms.web_scraper import Page
     from workers.context import RunContext
 
 SHIPPED = ("fetch_page", "remember", "recall")
@@ -18,11 +18,9 @@ _PAGE_CHARS = 20_000
 _VALUE_CHARS = 10_000
 
 
-def tools_of(
-    names: Sequence[str], ctx: RunContext, home: Path, web: Callable[[], WebScraper]
-) -> list[Callable[..., Any]]:
+def tools_of(names: Sequence[str], ctx: RunContext, home: Path) -> list[Callable[..., Any]]:
     """By name, or as `module:function` or `file.py:function` of NOVA_HOME/agents. Raises UsageProblem."""
-    shipped = _shipped(ctx, web)
+    shipped = _shipped(ctx)
     return [shipped[name] if name in shipped else own_tool(name, home) for name in names]
 
 
@@ -41,15 +39,18 @@ def own_tool(target: str, home: Path) -> Callable[..., Any]:
     return found
 
 
-def _shipped(ctx: RunContext, web: Callable[[], WebScraper]) -> dict[str, Callable[..., Any]]:
+def _shipped(ctx: RunContext) -> dict[str, Callable[..., Any]]:
     def fetch_page(url: str) -> str:
         """Fetch a web page and return its readable text.
 
         Args:
             url: The address, with http:// or https://.
         """
+        from platforms.web_scraper import Manners
+
         try:
-            page = web().fetch(url)
+            with ctx.platforms.web(Manners(agent="nova-llm-agent")) as web:
+                page = web.fetch(url)
         except NovaError as problem:
             return f"The page cannot be read: {problem.message}"
         return "" if page is None else _text_of(page)

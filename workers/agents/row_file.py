@@ -8,9 +8,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nova.errors import NovaError
 
+_TAIL_BYTES = 1_000_000
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 
 
@@ -56,7 +58,7 @@ class RowFile:
             size += 1
         return size
 
-    def line(self, row: Mapping[str, str | None]) -> bytes:
+    def line(self, row: Mapping[str, Any]) -> bytes:
         if self._is_csv:
             return self._csv_line([row.get(name) for name in self._columns])
         return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
@@ -94,18 +96,42 @@ class RowFile:
         except OSError as problem:
             raise self._failed(problem) from problem
 
+    def tail(self, count: int) -> list[dict[str, str]]:
+        """The last rows that were written whole, the newest first; none where there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                start = max(0, file.tell() - _TAIL_BYTES)
+                file.seek(start)
+                lines = file.read().decode("utf-8", "replace").split("\n")[1 if start else 0 : -1]
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise self._failed(problem, "read") from problem
+        if not self._is_csv:
+            return [json.loads(line) for line in reversed(lines[-count:])]
+        rows = [dict(zip(self._columns, row, strict=False)) for row in csv.reader(lines[0 if start else 1 :])]
+        return rows[-count:][::-1]
+
     def _ends_whole(self, size: int) -> bool:
         with self.path.open("rb") as file:
             file.seek(size - 1)
             return file.read(1) == b"\n"
 
-    def _csv_line(self, values: Sequence[str | None]) -> bytes:
+    def _csv_line(self, values: Sequence[Any]) -> bytes:
         out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerow(["" if value is None else value for value in values])
+        csv.writer(out, lineterminator="\n").writerow([cell(value) for value in values])
         return out.getvalue().encode("utf-8", "replace")
 
-    def _failed(self, problem: OSError) -> RowFileProblem:
-        return RowFileProblem(f"{self.path} cannot be written: {problem.strerror or problem}")
+    def _failed(self, problem: OSError, done: str = "written") -> RowFileProblem:
+        return RowFileProblem(f"{self.path} cannot be {done}: {problem.strerror or problem}")
+
+
+def cell(value: Any) -> str:
+    """A value as CSV has it."""
+    if isinstance(value, list):
+        return "; ".join(value)
+    return "" if value is None else str(value)
 
 
 def _sync_folder(folder: Path) -> None:

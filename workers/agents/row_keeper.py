@@ -15,7 +15,7 @@ _PENDING = "pending"
 _MOST_AT_ONCE = 2000
 _BUCKET = 2  # of a digest's characters: each bucket is one value of the state
 
-Row = Mapping[str, str | None]
+Row = Mapping[str, Any]  # texts, lists of texts, or None
 
 
 class RowKeeper:
@@ -126,5 +126,5 @@ class StateOf(MutableMapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def digest(*values: str | None) -> str:
+def digest(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

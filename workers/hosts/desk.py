@@ -72,8 +72,8 @@ class Desk(Protocol):
         """Raises OSError when it cannot be started."""
         ...
 
-    def pace(self, lane: str) -> float:
-        """Seconds to wait before a platform may be called; 0: now, and it was counted."""
+    def pace(self, lane: str, every_s: float) -> float:
+        """Seconds to wait before a platform may be called; 0: now, it was counted, and the next `every_s` later."""
         ...
 
     def hold(self, lane: str, seconds: float) -> None:

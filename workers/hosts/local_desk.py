@@ -81,9 +81,9 @@ class LocalDesk:
     def command(self, text: str, cwd: str | None, env: Mapping[str, str]) -> CommandEnded:
         return self._run.command(text, cwd, env)
 
-    def pace(self, lane: str) -> float:
+    def pace(self, lane: str, every_s: float) -> float:
         with self._run.passing():  # a thread whose run was ended calls no platform any more
-            return self._exchange.paces.take(lane)
+            return self._exchange.paces.take(lane, every_s)
 
     def hold(self, lane: str, seconds: float) -> None:
         self._exchange.paces.hold(lane, seconds)

@@ -144,8 +144,8 @@ class RemoteDesk:
         run = ShellRun(starter(None, None), self.about.currency, booking(self), self.write_log)
         return run.run(text, cwd, env)
 
-    def pace(self, lane: str) -> float:
-        wait_s: float = self._ask("pace", _text(lane))
+    def pace(self, lane: str, every_s: float) -> float:
+        wait_s: float = self._ask("pace", _text(lane), every_s)
         return wait_s
 
     def hold(self, lane: str, seconds: float) -> None:

@@ -42,7 +42,7 @@ from workers.outbox import EffectsFailed
 MAX_MESSAGE = 4_000_000  # bytes a worker may send at once: a value of its state has at most a megabyte
 _CHUNK = 65_536
 _LONGEST_S = 1e9
-_LANE = re.compile(r"[a-z0-9_]{1,40}(/[a-z0-9_.-]{1,60})?")
+_LANE = re.compile(r"[a-z0-9_]{1,40}(/[a-z0-9_.:-]{1,255})?")
 
 _ERRORS: dict[str, type[NovaError]] = {
     kind.__name__: kind
@@ -260,7 +260,7 @@ CALLS: dict[str, Call] = {
     "turn_end": Call((text,)),
     "suppressed": Call((texts,)),
     "suppress": Call((texts, text)),
-    "pace": Call((lane,)),
+    "pace": Call((lane, seconds)),
     "hold": Call((lane, seconds)),
     "lineage": Call(),
     "once_begin": Call((text, text, anything)),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from platforms.web_robots import Pace
 from platforms.web_scraper import Manners, WebScraper
+from tests.hands import QuickHands
 
 Reply = Mapping[str, Any]  # body, status, headers
 Answer = Reply | Callable[[dict[str, str]], Reply]
@@ -22,6 +22,7 @@ class Site:
     def __init__(self) -> None:
         self.pages: dict[str, Answer | list[Answer]] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.connections = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -52,6 +53,12 @@ class Site:
         site = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                site.connections += 1
+                super().setup()
+
             def do_GET(self) -> None:
                 reply = site._reply(self.path, {name.lower(): value for name, value in self.headers.items()})
                 body = reply.get("body", b"")
@@ -79,34 +86,18 @@ def site() -> Iterator[Site]:
     opened.close()
 
 
-class Timer:
-    """A clock that moves only by being slept on."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> bool:
-        self.slept.append(round(seconds, 3))
-        self.now += seconds
-        return False
+@pytest.fixture
+def hands() -> QuickHands:
+    return QuickHands()
 
 
 @pytest.fixture
-def timer() -> Timer:
-    return Timer()
-
-
-@pytest.fixture
-def scraper(timer: Timer) -> Iterator[Callable[..., WebScraper]]:
+def scraper(hands: QuickHands) -> Iterator[Callable[..., WebScraper]]:
     opened: list[WebScraper] = []
 
     def make(**manners: object) -> WebScraper:
         given = {"allow_private": True, "delay_s": 0.0, "timeout_s": 5.0, **manners}
-        web = WebScraper(Manners(**given), sleep=timer.sleep, pace=Pace(timer), monotonic=timer)  # type: ignore[arg-type]
+        web = WebScraper(Manners(**given), hands=hands, monotonic=lambda: hands.now)  # type: ignore[arg-type]
         opened.append(web)
         return web
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 
 from nova.errors import Unreachable, UsageProblem
 from platforms.base import PlatformFailed, RateLimited
-from platforms.web_robots import Pace
-from platforms.web_scraper import AddressRefused, FetchStopped, Manners, RobotsForbid, WebScraper
+from platforms.connections import Connections
+from platforms.line import Stopped
+from platforms.web_scraper import AddressRefused, Manners, RobotsForbid, WebScraper
+from tests.hands import QuickHands
 
 Make = Callable[..., WebScraper]
 
@@ -71,38 +75,37 @@ def test_robots_that_are_not_there_forbid_nothing(status: int, site: Any, scrape
     assert scraper().fetch(site.url("/a")) is not None
 
 
-def test_the_pause_between_requests_is_the_longer_of_ours_and_theirs(site: Any, scraper: Make, timer: Any) -> None:
+def test_the_pause_is_the_longer_of_ours_and_theirs(site: Any, scraper: Make, hands: QuickHands) -> None:
     site.pages["/robots.txt"] = answer("User-agent: *\nCrawl-delay: 7\n")
     site.pages["/a"] = answer("x")
     web = scraper(delay_s=2.0)
-    web.fetch(site.url("/a"))
-    web.fetch(site.url("/a"))
-    assert timer.slept == [2.0, 7.0]
+    for _ in range(3):
+        web.fetch(site.url("/a"))
+    assert hands.slept == [7.0, 7.0]
 
 
 def test_a_site_that_wants_longer_pauses_than_we_wait_is_left_alone(site: Any, scraper: Make) -> None:
     site.pages["/robots.txt"] = answer("User-agent: *\nCrawl-delay: 3600\n")
     site.pages["/a"] = answer("x")
-    web = scraper()
-    web.fetch(site.url("/a"))
     with pytest.raises(RateLimited):
-        web.fetch(site.url("/a"))
+        scraper().fetch(site.url("/a"))
 
 
-def test_what_may_pass_is_tried_again(site: Any, scraper: Make, timer: Any) -> None:
+def test_what_may_pass_is_tried_again(site: Any, scraper: Make, hands: QuickHands) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     busy = answer(status=503, Retry_After="3")
     site.pages["/a"] = [answer(status=500), busy, answer(status=429, Retry_After=later), answer("x")]
     assert scraper().fetch(site.url("/a")) is not None
-    assert timer.slept[:2] == [1.0, 3.0]
-    assert 15 < timer.slept[2] <= 20
+    assert 0.5 <= hands.slept[0] <= 1.0
+    assert 3.0 <= hands.slept[1] <= 3.75
+    assert 15 < hands.slept[2] <= 21
 
 
-def test_a_longer_wait_than_ours_is_told_and_not_waited(site: Any, scraper: Make, timer: Any) -> None:
+def test_a_longer_wait_than_ours_is_told_and_not_waited(site: Any, scraper: Make, hands: QuickHands) -> None:
     site.pages["/a"] = answer(status=429, Retry_After="3600")
     with pytest.raises(RateLimited) as refused:
         scraper().fetch(site.url("/a"))
-    assert refused.value.retry_after_s == 3600 and timer.slept == []
+    assert refused.value.retry_after_s == 3600 and hands.slept == []
 
 
 def test_patience_ends(site: Any, scraper: Make) -> None:
@@ -151,23 +154,23 @@ def names(**known: str) -> Callable[[str, int], list[str]]:
     return lambda host, port: [known[host]]
 
 
-def test_private_addresses_are_refused_by_what_the_name_resolves_to(site: Any, timer: Any) -> None:
-    web = WebScraper(resolver=names(intranet="127.0.0.1"), sleep=timer.sleep, pace=Pace(timer))
+def test_private_addresses_are_refused_by_what_the_name_resolves_to(site: Any, hands: QuickHands) -> None:
+    web = WebScraper(resolver=names(intranet="127.0.0.1"), hands=hands)
     with web, pytest.raises(AddressRefused, match=r"127\.0\.0\.1"):
         web.fetch(site.url("/a", "intranet"))
     assert site.asked == []
 
 
-def test_a_redirect_into_a_private_network_is_refused(site: Any, timer: Any) -> None:
+def test_a_redirect_into_a_private_network_is_refused(site: Any, hands: QuickHands) -> None:
     site.pages["/a"] = answer(status=302, Location="http://metadata/latest")
     manners = Manners(allow_private=True, delay_s=0)
     where = names(public="127.0.0.1", metadata="169.254.169.254")
-    web = WebScraper(manners, resolver=where, sleep=timer.sleep, pace=Pace(timer))
+    web = WebScraper(manners, resolver=where, hands=hands)
     with web, pytest.raises(AddressRefused, match=r"169\.254\.169\.254"):
         web.fetch(site.url("/a", "public"))
 
 
-def test_the_connection_goes_to_the_address_that_was_checked(site: Any, timer: Any) -> None:
+def test_the_connection_goes_to_the_address_that_was_checked(site: Any, hands: QuickHands) -> None:
     """A second look-up of the name could give another one."""
     site.pages["/a"] = answer("x")
     looked_up: list[str] = []
@@ -176,21 +179,17 @@ def test_the_connection_goes_to_the_address_that_was_checked(site: Any, timer: A
         looked_up.append(host)
         return ["127.0.0.1"]
 
-    with WebScraper(
-        Manners(allow_private=True, delay_s=0), resolver=resolver, sleep=timer.sleep, pace=Pace(timer)
-    ) as web:
+    with WebScraper(Manners(allow_private=True, delay_s=0), resolver=resolver, hands=hands) as web:
         page = web.fetch(site.url("/a", "only-here.invalid"))
     assert page is not None and page.url == site.url("/a", "only-here.invalid")
     assert looked_up == ["only-here.invalid"] * 2
     assert site.asked[-1][1]["host"] == f"only-here.invalid:{site.port}"
 
 
-def test_no_cookie_goes_from_one_host_to_another_at_the_same_address(site: Any, timer: Any) -> None:
+def test_no_cookie_goes_from_one_host_to_another_at_the_same_address(site: Any, hands: QuickHands) -> None:
     site.pages["/a"] = answer("x", Set_Cookie="session=secret; Path=/")
     resolver = names(one="127.0.0.1", two="127.0.0.1")
-    with WebScraper(
-        Manners(allow_private=True, delay_s=0), resolver=resolver, sleep=timer.sleep, pace=Pace(timer)
-    ) as web:
+    with WebScraper(Manners(allow_private=True, delay_s=0), resolver=resolver, hands=hands) as web:
         web.fetch(site.url("/a", "one"))
         web.fetch(site.url("/a", "two"))
     assert all("cookie" not in headers for _, headers in site.asked)
@@ -203,12 +202,43 @@ def test_a_password_in_the_address_is_used_and_never_told(site: Any, scraper: Ma
     assert site.asked[-1][1]["authorization"].startswith("Basic ")
 
 
-def test_a_run_that_is_to_end_does_not_wait(site: Any, scraper: Make) -> None:
-    site.pages["/a"] = answer(status=500)
-    web = scraper()
-    web.sleep = lambda seconds: True
-    with pytest.raises(FetchStopped):
+def test_a_run_that_is_to_end_does_not_wait(site: Any) -> None:
+    site.pages["/a"] = answer(status=429, Retry_After="1")
+    with WebScraper(Manners(allow_private=True), hands=QuickHands(ends=True)) as web, pytest.raises(Stopped):
         web.fetch(site.url("/a"))
+
+
+def test_connections_are_kept_for_the_host_and_no_more_are_open_than_allowed(site: Any, hands: QuickHands) -> None:
+    most, now, lock = [0], [0], threading.Lock()
+
+    def slow(headers: dict[str, str]) -> dict[str, Any]:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        threading.Event().wait(0.02)
+        with lock:
+            now[0] -= 1
+        return answer("x")
+
+    site.pages |= {f"/{n}": slow for n in range(12)}
+    web = WebScraper(Manners(allow_private=True, delay_s=0, per_host=3), hands=hands)
+    with web, ThreadPoolExecutor(8) as pool:
+        pages = list(pool.map(lambda n: web.fetch(site.url(f"/{n}")), range(12)))
+    assert all(page is not None and page.body == b"x" for page in pages)
+    assert most[0] <= 3
+    assert site.paths().count("/robots.txt") == 1
+    assert site.connections <= 4
+
+
+def test_runs_of_a_process_share_what_robots_say_and_the_pace(site: Any, hands: QuickHands) -> None:
+    site.pages["/a"] = answer("x")
+    connections = Connections()
+    for _ in range(2):
+        with WebScraper(Manners(allow_private=True, delay_s=5), hands=hands, connections=connections) as web:
+            web.fetch(site.url("/a"))
+    connections.close()
+    assert site.paths() == ["/robots.txt", "/a", "/a"]
+    assert hands.slept == [5.0]
 
 
 def test_a_server_that_is_not_there_is_unreachable(scraper: Make) -> None:

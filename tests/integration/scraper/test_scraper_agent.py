@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from nova.clock import ManualClock
+from nova.config import load_settings
 from nova.errors import BudgetExceeded, UsageProblem
 from nova.ledger.ledger import Ledger
+from platforms.clients import Platforms
+from tests.hands import QuickHands
 from workers.agents.registry import resolver
 from workers.agents.row_file import RowFile
 from workers.agents.scraper import ScraperAgent
@@ -35,9 +38,7 @@ class Context:
         self.spent: list[Decimal] = []
         self.limit = Decimal(100)
         self.log = logging.getLogger("test")
-
-    def sleep(self, seconds: float) -> bool:
-        return self.stopping
+        self.platforms = Platforms(load_settings(), QuickHands())
 
     def now(self) -> datetime:
         return AT

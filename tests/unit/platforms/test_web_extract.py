@@ -83,3 +83,10 @@ def test_a_selector_may_name_an_attribute(text: str, css: str, attribute: str | 
 def test_what_is_no_css_is_refused(text: str) -> None:
     with pytest.raises(UsageProblem):
         Selector.parse(text)
+
+
+def test_a_list_has_every_value() -> None:
+    html = '<li>Pen <i class=t>a</i> <i class=t>b</i> <a href="/1">x</a><a>y</a></li><li></li>'
+    assert rows(html, "li", tags=".t[]", links="a@href[]") == [
+        {"tags": ["a", "b"], "links": ["https://example.com/1"]},
+    ]
