@@ -15,6 +15,7 @@ from pathlib import Path
 from nova.errors import ConfigInvalid
 
 PARAMETER = "s"
+WAY_OUT = "out"  # in the place of a slug: the link takes its reader off every list
 _FILE = "link.key"
 _KEY_BYTES = 32
 _SIGN_BYTES = 12

@@ -177,6 +177,12 @@ class RunContext:
         subject = None if to is None else subject_of_email(to)
         return self._desk.link(url, campaign, channel, content, subject)
 
+    def unsubscribe_link(self, address: str) -> str:
+        """Where the owner of the email address says that nobody is to write to it any more: by a POST, as mail programs
+        do for their users (RFC 8058), or on a page. `nova serve` answers there; the link does not hold the address.
+        """
+        return self._desk.way_out(subject_of_email(address))
+
     @contextmanager
     def turn(self, name: str, wait_s: float = 0.0) -> Iterator[None]:
         """Only one run of this deployment at a time is in a block of this name; EffectHeld where another one still is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova.link_tokens import PARAMETER, link_key, token_of
+from nova.link_tokens import PARAMETER, WAY_OUT, link_key, token_of
 
 if TYPE_CHECKING:
     from nova.ledger.ledger import Ledger
@@ -34,7 +34,14 @@ class TrackedLinks:
         made = f"{self._public_url}/l/{link.slug}"
         if subject is None:
             return made
+        token = self._token(link.slug, subject)
+        return made if token is None else f"{made}?{PARAMETER}={token}"
+
+    def way_out(self, subject: str) -> str:
+        """Takes its reader off every list, by a POST."""
+        return f"{self._public_url}/u/{self._token(WAY_OUT, subject)}"
+
+    def _token(self, slug: str, subject: str) -> str | None:
         if self._key is None:
             self._key = link_key(self._home)
-        token = token_of(self._key, link.slug, subject)
-        return made if token is None else f"{made}?{PARAMETER}={token}"
+        return token_of(self._key, slug, subject)

@@ -1,4 +1,7 @@
-"""What `nova serve` answers: webhooks, tracked links, and whether it is well. Every error is one line of JSON."""
+"""What `nova serve` answers: webhooks, tracked links, who wants no more mail, and whether it is well.
+
+Every error is one line of JSON.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from nova.api.departures import Departures
 from nova.api.redirect import Redirects
 from nova.errors import NotFound, NovaError
 from nova.webhooks.endpoints import GUMROAD, Endpoints
@@ -36,6 +40,7 @@ class Parts:
     intake: Intake
     endpoints: Callable[[], Endpoints]
     redirects: Redirects
+    departures: Departures | None = None
 
 
 def application(parts: Parts) -> Starlette:
@@ -56,6 +61,7 @@ def application(parts: Parts) -> Starlette:
             Route("/webhooks/{name}", webhooks, methods=["POST"]),
             Route("/webhooks/{name}/{rest}", webhooks, methods=["POST"]),
             Route("/l/{slug}", link, methods=["GET"]),
+            *([Route("/u/{token}", parts.departures.answer, methods=["GET", "POST"])] if parts.departures else ()),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},

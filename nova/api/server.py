@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from nova.api.app import Parts, application
+from nova.api.departures import Departures
 from nova.api.redirect import Redirects
 from nova.errors import LockHeld, Refused, UsageProblem
 from nova.secrecy import Scrubber
@@ -98,7 +99,8 @@ async def _serve(nova: Nova, listener: socket.socket, scrubber: Scrubber, ready:
     intake = Intake(nova.ledger.store, nova.clock, nova.alerts.send)
     background = Background(nova, Processor(nova), scrubber.add)
     redirects = Redirects(nova.ledger.links, nova.clock, nova.settings.nova_home)
-    server = _Server(_configuration(Parts(intake, lambda: background.endpoints, redirects)))
+    departures = Departures(nova.ledger.suppressions, nova.settings.nova_home)
+    server = _Server(_configuration(Parts(intake, lambda: background.endpoints, redirects, departures)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)

@@ -177,8 +177,15 @@ class Mailing:
         if not self.config.track_links:
             return url
         made = self.ctx.link(url, self.config.campaign, "email", f"step-{step + 1}", to=email)
-        unreachable = is_local(made) and not is_local(self.sendgrid.api.base)
-        return url if unreachable else made
+        return made if self._reachable(made) else url
+
+    def way_out(self, email: str) -> str | None:
+        """Where the reader leaves, at nova's own address where it has one that readers reach."""
+        made = self.ctx.unsubscribe_link(email)
+        return made if self._reachable(made) else None
+
+    def _reachable(self, made: str) -> bool:
+        return not is_local(made) or is_local(self.sendgrid.api.base)
 
     def grant(self, wanted: int) -> int:
         """How many of them may be mailed now; they count as mailed. Raises Enough where none may."""

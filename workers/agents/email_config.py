@@ -115,7 +115,7 @@ class EmailConfig(BaseModel):
     max_per_run: int = Field(10_000, ge=1, description="Mails of one run, at most.")
     subject_variant: int | None = Field(None, ge=0, description="Which subject; without it recipients are divided.")
     unsubscribe_url: str | None = Field(
-        None, description="Takes a reader off by a POST; may hold {{ email | urlencode }}. For the one-click headers."
+        None, description="Takes a reader off by a POST; may hold {{ email | urlencode }}. Else `nova serve` does it."
     )
     unsubscribe_mailto: str | None = Field(None, description="An address that takes readers off.")
     group: int | None = Field(None, ge=1, description="An unsubscribe group at SendGrid.")

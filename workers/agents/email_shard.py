@@ -157,7 +157,8 @@ class Shard:
     def _filled(self, step: int, mark: str, row: Row, email: str) -> tuple[Content | None, Recipient]:
         config = self._config
         values = {**row, "email": email, "campaign": config.campaign}
-        way_out = None if config.unsubscribe_url is None else filled(config.unsubscribe_url, values)
+        own = config.unsubscribe_url
+        way_out = self._mailing.way_out(email) if own is None else filled(own, values)
         values["unsubscribe_url"] = way_out or ""
         if config.series[step].template is not None:
             return None, Recipient(email, data=values, unsubscribe_url=way_out)

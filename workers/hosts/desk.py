@@ -144,6 +144,10 @@ class Desk(Protocol):
         """The address of a tracked link. Raises UsageProblem for what nobody should be led to."""
         ...
 
+    def way_out(self, subject: str) -> str:
+        """The address that takes its reader off every list."""
+        ...
+
     def turn_begin(self, name: str) -> None:
         """No other open run of this deployment has the turn until `turn_end`. Raises EffectHeld."""
         ...

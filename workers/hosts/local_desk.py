@@ -202,6 +202,13 @@ class LocalDesk:
         with self._run.passing():
             return links.address(self.about.worker, url, campaign, channel, content, subject)
 
+    def way_out(self, subject: str) -> str:
+        links = self._run.services.links
+        if links is None:
+            raise UsageProblem("no link can be tracked in this run")
+        with self._run.passing():
+            return links.way_out(subject)
+
     def turn_begin(self, name: str) -> None:
         with self._run.passing():
             self._ledger.turns.begin(self.about.worker, self.about.run, name)

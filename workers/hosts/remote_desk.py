@@ -223,6 +223,10 @@ class RemoteDesk:
         made: str = self._ask("link", _text(url), campaign, channel, content, subject)
         return made
 
+    def way_out(self, subject: str) -> str:
+        made: str = self._ask("way_out", _text(subject))
+        return made
+
     def turn_begin(self, name: str) -> None:
         self._ask("turn_begin", _text(name))
 

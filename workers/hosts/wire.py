@@ -256,6 +256,7 @@ CALLS: dict[str, Call] = {
     "outbox_failed": Call((text, text, text)),
     "outbox_release": Call((text, text)),
     "link": Call((text, text_or_none, text_or_none, text_or_none, text_or_none)),
+    "way_out": Call((text,)),
     "turn_begin": Call((text,)),
     "turn_end": Call((text,)),
     "suppressed": Call((texts,)),

@@ -223,6 +223,9 @@ def test_links_lead_through_nova_with_the_reader_as_who_is_touched(mail: Deploym
     (shop, other) = sorted(one.link.url for one in mail.ledger.links.all("mail"))
     assert (shop, other) == ("https://shop.example/?a=1&b=2", "https://shop.example/x")
     assert 'href="https://go.example/l/' in (account.mails[0].html or "")
+    out = [one.headers["List-Unsubscribe"] for one in account.mails]
+    assert all(one.startswith("<https://go.example/u/") for one in out) and out[0] != out[1]
+    assert account.mails[0].headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 def test_a_death_between_taking_and_marking_mails_nobody_twice(

@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from nova.api import app as served
 from nova.api.app import Parts, application
+from nova.api.departures import Departures
 from nova.api.redirect import Redirects, is_person
 from nova.bootstrap import Nova
 from nova.clock import ManualClock
+from nova.people import subject_of_email
 from nova.webhooks.endpoints import endpoints
 from nova.webhooks.intake import Intake
 from tests import signing
+from workers.links import TrackedLinks
 
 BODY = signing.stripe_event("evt_1")
 
@@ -98,3 +102,30 @@ def test_programs_are_no_people() -> None:
         assert not is_person({"user-agent": agent})
     for header in ({"purpose": "prefetch"}, {"sec-purpose": "prefetch;prerender"}, {"x-moz": "prefetch"}):
         assert not is_person({"user-agent": browser, **header})
+
+
+def test_a_reader_leaves_by_a_post_and_not_by_a_look(grouped: Nova) -> None:
+    home = grouped.settings.nova_home
+    subject = subject_of_email("ann@example.com")
+    path = TrackedLinks(grouped.ledger, "", home).way_out(subject)
+    parts = Parts(
+        Intake(grouped.ledger.store, grouped.clock, grouped.alerts.send),
+        lambda: endpoints(grouped.settings, (), {}),
+        Redirects(grouped.ledger.links, grouped.clock, home),
+        Departures(grouped.ledger.suppressions, home),
+    )
+
+    async def answers(method: str, path: str) -> tuple[int, str]:
+        transport = httpx.ASGITransport(app=application(parts))
+        async with httpx.AsyncClient(transport=transport, base_url="https://go.example") as browser:
+            got = await browser.request(
+                method, path, content="List-Unsubscribe=One-Click" if method == "POST" else None
+            )
+        return got.status_code, got.text
+
+    code, page = asyncio.run(answers("GET", path))
+    assert code == 200 and '<form method="post">' in page
+    assert asyncio.run(answers("POST", path[:-2] + "xx"))[0] == 404
+    assert grouped.ledger.suppressions.of([subject]) == {}
+    assert asyncio.run(answers("POST", path))[0] == asyncio.run(answers("POST", path))[0] == 200
+    assert grouped.ledger.suppressions.of([subject]) == {subject: "unsubscribe"}
