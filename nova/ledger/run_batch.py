@@ -68,11 +68,11 @@ def write(conn: Connection, records: Sequence[Record], end_one: EndOne) -> None:
     _insert(conn, starts, whole)
     _close(conn, [whole[run] for run in open_since])
     _add_sums(conn, began, whole)
-    refused = [
-        record
-        for record in records
+    refused = {
+        place
+        for place, record in enumerate(records)
         if isinstance(record, Ended) and whole.get(record.run.run) is not record and not end_one(conn, record)
-    ]
+    }
     _mark(conn, records, refused)
 
 
@@ -109,17 +109,17 @@ def _insert(conn: Connection, starts: dict[str, Started], whole: dict[str, Ended
     driver_of(conn).executemany(_INSERT, rows)
 
 
-def _mark(conn: Connection, records: Sequence[Record], refused: Sequence[Ended]) -> None:
+def _mark(conn: Connection, records: Sequence[Record], refused: Collection[int]) -> None:
     """The last start of each instance, and the first of its runs since one succeeded."""
     last: dict[str, Started] = {}
     lineages: dict[str, tuple[str | None, bool]] = {}  # the second: whatever was there before is over
-    for record in records:
+    for place, record in enumerate(records):
         instance = record.run.instance
         first, anew = lineages.get(instance, (None, False))
         if isinstance(record, Started):
             last[instance] = record
             lineages[instance] = (first or record.run.run, anew)
-        elif record.status == "succeeded" and not any(record is one for one in refused):
+        elif record.status == "succeeded" and place not in refused:
             lineages[instance] = (None, True)
     starts = []
     for instance, begun in last.items():
