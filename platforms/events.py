@@ -145,6 +145,15 @@ class EventReader(Protocol):
         ...
 
 
+@runtime_checkable
+class EvidenceReader(Protocol):
+    """A reader that finds what says whose a payment is only by further requests."""
+
+    def with_evidence(self, event: PlatformEvent) -> PlatformEvent:
+        """Of an event of the page that was read last, and that has no tag."""
+        ...
+
+
 class RevenuePlatform(Platform, Protocol):
     """A platform whose events nova books."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from platforms.base import PlatformFailed
 from platforms.events import EventPage, PlatformEvent, Tag
+from platforms.stripe_behind import Behind, Sessions, behind_invoice
 from platforms.stripe_mapping import charge_of, events_of, expanded, id_of, moves_own_money, transfer_of
 from platforms.stripe_requests import Requests
-from platforms.stripe_tags import Lookup, find_tag
+from platforms.stripe_tags import Lookup, find_tag, invoice_of
 
 _PAGE = 100
 _EXPAND = ["data.source", "data.source.charge", "data.source.payment_intent"]
@@ -22,6 +24,7 @@ class Reader:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
         self._lookup = Lookup(requests)
+        self._sessions = Sessions(requests)
         self._charges: dict[str, Mapping[str, Any]] = {}
         self._plain = False  # a server that knows neither deep expansion nor the filter
 
@@ -42,8 +45,22 @@ class Reader:
 
     def tag(self, event: PlatformEvent) -> Tag | None:
         """Of an event of the page that was read last."""
-        charge = next((self._charges[id] for id in event.objects if id in self._charges), None)
-        return event.tag or (find_tag(charge, self._lookup) if charge is not None else None)
+        charge = self._charge_of(event)
+        if event.tag is not None or charge is None:
+            return event.tag
+        found = find_tag(charge, self._lookup)
+        session = None if found is not None else self._session_of(charge)
+        return found if session is None else session.tag
+
+    def with_evidence(self, event: PlatformEvent) -> PlatformEvent:
+        """Of an event of the page that was read last: what else says whose it is, also where that needs requests."""
+        charge = self._charge_of(event)
+        if charge is None or event.kind != "revenue" or event.tag is not None:
+            return event
+        invoice = invoice_of(charge, self._lookup)
+        found = behind_invoice(invoice) if invoice is not None else self._session_of(charge) or Behind()
+        subjects = tuple(dict.fromkeys((*event.subjects, *found.subjects)))
+        return replace(event, evidence={**found.evidence, **event.evidence}, subjects=subjects)
 
     def payment_of(self, object: str) -> str | None:
         """The payment intent behind a charge; an intent is its own."""
@@ -76,6 +93,13 @@ class Reader:
         told = [events_of(self._completed(t)) for t in unique]
         events = tuple(event for some in told for event in some)
         return EventPage(events, len(unique), sum(not some for some in told), tuple(map(transfer_of, own)), after)
+
+    def _charge_of(self, event: PlatformEvent) -> Mapping[str, Any] | None:
+        return next((self._charges[id] for id in event.objects if id in self._charges), None)
+
+    def _session_of(self, charge: Mapping[str, Any]) -> Behind | None:
+        payment = id_of(charge.get("payment_intent"))
+        return None if payment is None else self._sessions.of(payment, charge["created"])
 
     def _completed(self, transaction: dict[str, Any]) -> dict[str, Any]:
         """With the charge behind a refund or a dispute, also where the server did not expand it."""

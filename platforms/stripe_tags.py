@@ -52,19 +52,26 @@ class Lookup:
 
 def find_tag(charge: Json, lookup: Lookup) -> Tag | None:
     """On the charge, its payment intent, its invoice or its subscription: the first that names a worker."""
-    intent = expanded(charge.get("payment_intent"))
-    intent_id = id_of(charge.get("payment_intent"))
-    found = tag_in(charge)
-    if found is None and intent is None and intent_id is not None:
-        intent = lookup.payment_intent(intent_id)
-        found = tag_of(intent, "payment_intent")
+    found = tag_in(charge) or tag_of(_intent_of(charge, lookup), "payment_intent")
     if found is not None:
         return found
-    invoice_id = id_of(charge.get("invoice")) or id_of((intent or {}).get("invoice"))
+    invoice = invoice_of(charge, lookup)
+    return None if invoice is None else tag_of(invoice, "invoice") or _subscription_tag(invoice, lookup)
+
+
+def invoice_of(charge: Json, lookup: Lookup) -> Json | None:
+    """The invoice that was paid by it."""
+    intent_id = id_of(charge.get("payment_intent"))
+    intent = expanded(charge.get("payment_intent")) or {}
+    invoice_id = id_of(charge.get("invoice")) or id_of(intent.get("invoice"))
     if invoice_id is None and intent_id is not None and _has_customer(charge):
         invoice_id = lookup.invoice_paid_by(intent_id)
-    invoice = lookup.invoice(invoice_id) if invoice_id is not None else None
-    return None if invoice is None else tag_of(invoice, "invoice") or _subscription_tag(invoice, lookup)
+    return lookup.invoice(invoice_id) if invoice_id is not None else None
+
+
+def _intent_of(charge: Json, lookup: Lookup) -> Json | None:
+    intent, id = expanded(charge.get("payment_intent")), id_of(charge.get("payment_intent"))
+    return lookup.payment_intent(id) if intent is None and id is not None else intent
 
 
 def _has_customer(charge: Json) -> bool:

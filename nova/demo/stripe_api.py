@@ -15,6 +15,7 @@ Params = dict[str, Any]
 
 KINDS = {
     "balance_transactions": "balance_transaction", "charges": "charge", "customers": "customer", "disputes": "dispute",
+    "events": "event",
     "invoice_payments": "invoice_payment", "invoices": "invoice", "payment_intents": "payment_intent",
     "payouts": "payout",
     "refunds": "refund", "subscriptions": "subscription",
@@ -232,7 +233,10 @@ def _matches(row: Object, params: Params) -> bool:
         "email",
         "status",
     )
-    return all(row.get(name) == params[name] for name in plain if name in params)
+    wanted = {name: params[name] for name in plain if name in params and (name, params[name]) != ("status", "all")}
+    return all(row.get(name) == value for name, value in wanted.items()) and row.get("type") in params.get(
+        "types", [row.get("type")]
+    )
 
 
 def _position(rows: list[Object], id: str, param: str) -> int:

@@ -22,7 +22,8 @@ ACCEPTED: dict[str, dict[str, str]] = {
     "GET /v1/disputes": {**LIST, "charge": "text", "payment_intent": "text"},
     "GET /v1/invoices": {**LIST, "customer": "text", "subscription": "text"},
     "GET /v1/invoice_payments": {**LIST, "invoice": "text", "payment": "map", "status": "text"},
-    "GET /v1/subscriptions": {**LIST, "customer": "text"},
+    "GET /v1/subscriptions": {**LIST, "customer": "text", "status": "text"},
+    "GET /v1/events": {**LIST, "type": "text", "types": "list"},
     "GET /v1/customers": {**LIST, "email": "text"},
     "GET /v1/payouts": LIST,
     "POST /v1/payment_intents": {

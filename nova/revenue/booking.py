@@ -84,8 +84,12 @@ def book(
     declared = _declared(conn, source, events)
     contested: list[tuple[str, str]] = []
     said = claims.of_objects(conn, source, {id for event in events for id in event.objects})
+    changed = {event.id for event in facts if restated.differs(event, known.get((source, event.id)))}
     for object, payment in _payments(conn, store, source, events).items():
         parts = {one.id: restated.missing(one, payment.stored) for one in payment.events if one.id in totals}
+        parts |= {
+            one.id: restated.missing(one, _parts(conn, store, one)) for one in payment.events if one.id in changed
+        }
         settled |= {id: part for id, part in parts.items() if part is not None}
         owner = _owner(conn, payment.stored)
         whose = _whose(said, source, payment, owner, tags, declared)
@@ -101,6 +105,13 @@ def book(
     found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
     new = {told: found[source, event.id] for told, event in settled.items() if (source, event.id) in found}
     return Booked(new, moved, tuple(conflicts))
+
+
+def _parts(conn: Connection, store: Store, event: PlatformEvent) -> list[StoredEntry]:
+    """The entry of a fact, and those by which it was corrected before."""
+    corrections = entries.c.id.between(f"{event.id}@", f"{event.id}A") & (entries.c.id != f"{event.id}A")
+    query = select(entries.c.id).where(entries.c.source == event.source, (entries.c.id == event.id) | corrections)
+    return list(find_entries(conn, store, [(event.source, row.id) for row in conn.execute(query)]).values())
 
 
 def known_ids(conn: Connection, store: Store, source: str, events: Iterable[PlatformEvent]) -> set[str]:
@@ -262,10 +273,14 @@ def _entry(event: PlatformEvent, whose: Attribution) -> Entry:
 
 
 def _contradiction(event: PlatformEvent, stored: StoredEntry | None) -> str | None:
-    if stored is None or (stored.effect == event.effect and stored.entry.at == event.at):
+    """What no new entry can mend: another currency, or another time."""
+    if stored is None or restated.differs(event, stored):
+        return None
+    if stored.effect.currency == event.effect.currency and stored.entry.at == event.at:
         return None
     there = f"{stored.effect} {stored.effect.currency} at {stored.entry.at:%Y-%m-%d}"
-    return f"{stored.ref} is in the ledger as {there}, not {event.effect} {event.effect.currency}"
+    told = f"{event.effect} {event.effect.currency} at {event.at:%Y-%m-%d}"
+    return f"{stored.ref} is in the ledger as {there}, not {told}"
 
 
 def of_objects(conn: Connection, store: Store, source: str, objects: Iterable[str]) -> dict[str, list[StoredEntry]]:

@@ -46,6 +46,11 @@ def held_of(event: PlatformEvent, payment: Sequence[StoredEntry]) -> Held:
     )
 
 
+def differs(event: PlatformEvent, stored: StoredEntry | None) -> bool:
+    """The platform tells another amount of a fact than it told before."""
+    return stored is not None and stored.effect.currency == event.effect.currency and stored.effect != event.effect
+
+
 def missing(event: PlatformEvent, payment: Sequence[StoredEntry]) -> PlatformEvent | None:
     """What has to be booked so that the ledger has all of the figure; None where it has."""
     held = held_of(event, payment)

@@ -29,7 +29,7 @@ from nova.revenue.booking import Booked
 from nova.revenue.subscriptions import follow as follow_subscriptions
 from nova.revenue.tally import SourceReport, Tally
 from platforms.base import PlatformFailed
-from platforms.events import EventPage, EventReader, RevenuePlatform, SubscriptionPlatform, Tag
+from platforms.events import EventPage, EventReader, EvidenceReader, RevenuePlatform, SubscriptionPlatform, Tag
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -176,8 +176,8 @@ class _Source:
         return timedelta() if same_day else again
 
     def _read(self, reader: EventReader, reach: _Reach) -> None:
-        for page in self._pages(reader, reach):
-            tags = self._tags(reader, page)
+        for read in self._pages(reader, reach):
+            page, tags = self._told_of(reader, read)
             self._tally.add(page, self._ledger.apply(partial(self._book, page, tags, reach)))
             self._told.add(page.transactions)
 
@@ -195,12 +195,17 @@ class _Source:
             yield first
             yield from pages
 
-    def _tags(self, reader: EventReader, page: EventPage) -> dict[str, Tag]:
+    def _told_of(self, reader: EventReader, page: EventPage) -> tuple[EventPage, dict[str, Tag]]:
         """Asks the platform about what is new; of what is known only what the page itself says is looked at."""
         with self._ledger.read() as conn:
             known = booking.known_ids(conn, self._store, self._name, page.events)
         found = {event.id: event.tag if event.id in known else reader.tag(event) for event in page.events}
-        return {id: tag for id, tag in found.items() if tag is not None}
+        tags = {id: tag for id, tag in found.items() if tag is not None}
+        if isinstance(reader, EvidenceReader):
+            done = known | set(tags)
+            events = (event if event.id in done else reader.with_evidence(event) for event in page.events)
+            page = replace(page, events=tuple(events))
+        return page, tags
 
     def _book(self, page: EventPage, tags: Mapping[str, Tag], reach: _Reach, conn: Connection) -> Booked:
         booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since, dividing=self._dividing)

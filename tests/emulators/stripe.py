@@ -77,7 +77,6 @@ _MORE: dict[str, dict[str, str]] = {
         **ONE, "amount": "int", "currency": "text", "customer": "text!", "description": "text", "invoice": "text",
     },
     **{f"POST /v1/invoices/{{id}}/{action}": ONE for action in ("finalize", "pay", "send", "void")},
-    "GET /v1/events": {**LIST, "type": "text", "types": "list"},
 }  # fmt: skip
 
 
@@ -140,12 +139,16 @@ class ShopAccount(Account):
         said = copy.deepcopy(subscription)
         self._add(shapes.event(self._id("evt"), f"customer.subscription.{what}", said, before, self.now()))
 
-    def buy(self, link: Object, email: str = "ada@example.com") -> Object:
-        """A customer pays by a payment link; returns the checkout session it made."""
+    def buy(
+        self, link: Object, email: str = "ada@example.com", *, reference: str | None = None, code: str | None = None
+    ) -> Object:
+        """A customer pays by a payment link, called with a `client_reference_id`; returns the session it made."""
         with self.lock:
             priced = self.get(link["bought"][0]["price"], "price")
             handed = link.get("payment_intent_data") or link.get("subscription_data") or {}
-            return self.complete(self.session(priced, 1, link["metadata"], handed, payment_link=link["id"]), email)
+            more = {"payment_link": link["id"], "client_reference_id": reference}
+            more["discounts"] = [] if code is None else [{"coupon": None, "promotion_code": code}]
+            return self.complete(self.session(priced, 1, link["metadata"], handed, **more), email)
 
     def session(
         self, priced: Object, quantity: int, metadata: Mapping[str, str], handed: Mapping[str, Any], **more: Any
@@ -164,6 +167,9 @@ class ShopAccount(Account):
             priced = self.get(price, "price")
             buyer = self.create_customer({}, email=email)
             session |= {"status": "complete", "payment_status": "paid", "customer": buyer["id"], "url": None}
+            session["customer_details"] = {
+                "address": None, "email": email, "name": None, "phone": None, "tax_exempt": "none", "tax_ids": [],
+            }  # fmt: skip
             if session["mode"] == "subscription":
                 session["subscription"] = self.subscribe_to(buyer, priced, quantity, metadata)["id"]
             else:
@@ -176,7 +182,7 @@ class ShopAccount(Account):
 
 class Shop(Api):
     kinds: ClassVar = {
-        **KINDS, "checkout/sessions": "checkout.session", "events": "event", "invoiceitems": "invoiceitem",
+        **KINDS, "checkout/sessions": "checkout.session", "invoiceitems": "invoiceitem",
         "payment_links": "payment_link", "prices": "price", "products": "product",
     }  # fmt: skip
     accepted: ClassVar = {**ACCEPTED, **_MORE}
@@ -216,13 +222,12 @@ class Shop(Api):
     def _page(self, collection: str, params: Params, repeat: bool) -> Object:
         """With the filters that only some lists have."""
         wanted = {name: params[name] for name in ("active", "product") if name in params}
-        types, status = params.get("types"), params.get("status_")
+        status = params.get("status_")
         page = super()._page(collection, {**params, "limit": 100}, repeat)
         rows = [
             row
             for row in page["data"]
             if all(row.get(name) == value for name, value in wanted.items())
-            and (types is None or row["type"] in types)
             and (status is None or row["status"] in status)
         ]
         limit = params.get("limit", 10)
@@ -233,6 +238,24 @@ class Shop(Api):
         for row in shown["data"] if shown["object"] == "list" else [shown]:
             row.pop("bought", None)
         return shown
+
+    def _expanded(self, shown: Object, paths: list[str], version: str, *, is_list: bool) -> Object:
+        if "data.line_items" in paths:
+            for row in shown["data"]:
+                row["line_items"] = self._lines(row["id"])
+        rest = [path for path in paths if path != "data.line_items"]
+        return super()._expanded(shown, rest, version, is_list=is_list)
+
+    def _lines(self, session: str) -> Object:
+        price, quantity, _ = self._account.get(session)["bought"]
+        priced = self._account.get(price)
+        total = priced["unit_amount"] * quantity
+        line = {
+            "id": "li_1", "object": "item", "amount_discount": 0, "amount_subtotal": total, "amount_tax": 0,
+            "amount_total": total, "currency": priced["currency"], "description": "", "price": priced,
+            "quantity": quantity,
+        }  # fmt: skip
+        return listed([line], f"/v1/checkout/sessions/{session}/line_items")
 
     def _search(self, path: str, params: Params, version: str) -> Object:
         collection = path.split("/")[2]

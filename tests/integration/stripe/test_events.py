@@ -183,7 +183,7 @@ def test_the_payment_of_a_guest_is_not_looked_for_among_invoices(store: Storefro
     store.sell("3.00")
     reader = stripe.reader()
     assert [reader.tag(event) for page in reader.pages() for event in page.events] == [None, None]
-    assert [exchange.request for exchange in store.exchanges] == ["GET /v1/balance_transactions"]
+    assert not [exchange.request for exchange in store.exchanges if "invoice" in exchange.request]
 
 
 def test_a_rate_limit_is_waited_out_as_asked(store: Storefront, stripe: Stripe, hands: QuickHands) -> None:
