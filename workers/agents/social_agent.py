@@ -16,7 +16,7 @@ from nova.config import load_settings
 from nova.errors import NovaError, PlatformNotConfigured, PlatformRefused, Unreachable, UsageProblem
 from nova.ledger.effects import EffectHeld
 from nova.words import count
-from platforms.base import Conflicting, Declined, InDoubt, InvalidRequest, Missing, PlatformFailed, Stopped
+from platforms.base import Conflicting, Declined, Forbidden, InDoubt, InvalidRequest, Missing, PlatformFailed, Stopped
 from platforms.twitter_rules import check_post
 from workers.agents.social_config import SocialConfig
 from workers.agents.social_queue import Item, QueueProblem, items_of, read_queue
@@ -34,6 +34,8 @@ _PROBLEMS = (
     PlatformFailed, PlatformRefused, PlatformNotConfigured, Unreachable, UsageProblem, QueueProblem, Stopped,
 )  # fmt: skip
 _KEPT_POSTS = 100
+_MOST_TRIES = 5
+_LONGEST_DOUBT = timedelta(days=1)
 
 
 class SocialAgent(BaseWorker):
@@ -121,8 +123,8 @@ def _answer(ctx: RunContext, twitter: Twitter, mention: Post) -> bool:
         _unless_refused(ctx, lambda: twitter.like(mention.id), f"the like of {mention.url}")
     if text:
         ctx.state["pending"] = {
-            "run": ctx.run_id, "kind": "reply", "name": mention.id, "parts": [text], "reply_to": mention.id,
-            "author": author,
+            "run": ctx.run_id, "at": iso(ctx.now()), "kind": "reply", "name": mention.id, "parts": [text],
+            "reply_to": mention.id, "author": author,
         }  # fmt: skip
         _settle(ctx, twitter)
     return True
@@ -149,7 +151,7 @@ def _post_next(ctx: RunContext, twitter: Twitter) -> list[str]:
         ctx.log.info("would post %s: %s", item.name, " --- ".join(texts))
         return left
     ctx.state["pending"] = {
-        "run": ctx.run_id, "kind": "queue", "name": item.name, "of": item.content, "parts": texts,
+        "run": ctx.run_id, "at": iso(ctx.now()), "kind": "queue", "name": item.name, "of": item.content, "parts": texts,
         "reply_to": item.reply_to, "media": item.media, "alt": item.alt,
     }  # fmt: skip
     done = _settle(ctx, twitter)
@@ -166,7 +168,9 @@ def _settle(ctx: RunContext, twitter: Twitter) -> bool:
         media = [twitter.upload(_data(begun["media"]), alt_text=begun.get("alt")).id] if begun.get("media") else []
         cut = begun["run"] != ctx.run_id
         posted = twitter.thread(begun["parts"], reply_to=begun["reply_to"], media=media, resume=cut)
-    except _GIVEN_UP as problem:
+    except (PlatformFailed, PlatformRefused, Unreachable) as problem:
+        if not _is_hopeless(ctx, begun, problem):
+            raise
         why = _told(problem)
         ctx.log.warning("%s %s is given up: %s", begun["kind"], begun["name"], why)
     else:
@@ -178,6 +182,19 @@ def _settle(ctx: RunContext, twitter: Twitter) -> bool:
         ctx.state["since"] = max(begun["name"], ctx.state.get("since", "1"), key=int)
     del ctx.state["pending"]
     return why is None
+
+
+def _is_hopeless(ctx: RunContext, begun: Mapping[str, Any], problem: NovaError) -> bool:
+    """Refused for good, forbidden again and again, or nothing came of it for a day."""
+    if isinstance(problem, _GIVEN_UP):
+        return True
+    if isinstance(problem, Unreachable):
+        return ctx.now() - datetime.fromisoformat(begun["at"]) > _LONGEST_DOUBT
+    if isinstance(problem, PlatformFailed | Forbidden):
+        tries = begun.get("tries", 0) + 1
+        ctx.state["pending"] = {**begun, "tries": tries}
+        return bool(tries >= _MOST_TRIES)
+    return False  # the key is refused: all would be given up
 
 
 def _remember(ctx: RunContext, begun: Mapping[str, Any], ids: list[str]) -> None:
@@ -290,7 +307,7 @@ def _today(ctx: RunContext) -> dict[str, Any]:
 def _unless_refused(ctx: RunContext, act: Any, what: str) -> None:
     try:
         act()
-    except _GIVEN_UP as problem:
+    except (PlatformFailed, Forbidden) as problem:
         ctx.log.warning("%s is given up: %s", what, _told(problem))
 
 

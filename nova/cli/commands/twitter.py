@@ -342,15 +342,23 @@ def _uploaded(twitter: Twitter, media: list[str] | None, alt: list[str] | None) 
 
 
 def _say_lengths(parts: Iterable[tuple[str, int]], json: bool) -> None:
+    from nova.config import load_settings
+    from platforms.prices import price_of
     from platforms.twitter_text import LIMIT, links_in
 
+    settings = load_settings()
     rows = [(text, length, links_in(text)) for text, length in parts]
+    prices = [price_of(settings, "twitter", "post_with_link" if links else "post") for _, _, links in rows]
     if json:
-        posts = [{"text": text, "characters": length, "links": links} for text, length, links in rows]
+        names = ("text", "characters", "links", "price")
+        posts = [dict(zip(names, (*row, price), strict=True)) for row, price in zip(rows, prices, strict=True)]
         emit({"dry_run": True, "limit": LIMIT, "posts": posts})
         return
-    columns = (Column("characters", right=True), Column("links", right=True), Column("text", wrap=True))
-    table(columns, [[f"{length} of {LIMIT}", str(len(links)), text] for text, length, links in rows])
+    heads = ("characters", "links", "price")
+    columns = (*(Column(head, right=True) for head in heads), Column("text", wrap=True))
+    shown = [render.NOTHING if price is None else render.money(price) for price in prices]
+    cells = [(f"{row[1]} of {LIMIT}", str(len(row[2])), price, row[0]) for row, price in zip(rows, shown, strict=True)]
+    table(columns, cells)
     note("nothing was sent")
 
 

@@ -23,7 +23,7 @@ from nova.clock import parse_time
 from nova.errors import UsageProblem
 from platforms.twitter_integration import Twitter
 from platforms.twitter_types import post_of
-from tests.emulators.faults import LOST, Faulty
+from tests.emulators.faults import FAULTS, LOST, Faulty
 from tests.emulators.twitter import OWN_ID, OWN_NAME, SECRETS, TOKEN, TwitterEmulator
 from tests.integration.twitter.conftest import SHORT, Remembering
 from workers.agents.registry import describe, resolver
@@ -223,6 +223,25 @@ def test_a_lost_answer_is_looked_for_before_anything_else(
     assert x.texts() == ["one", "two"]
     assert social.later(hours=1).run().ok
     assert x.texts()[2:] == ["something else, put before it"]
+
+
+def test_what_is_forbidden_again_and_again_does_not_hold_up_the_rest(
+    home: Path, x: TwitterEmulator, connect: Callable[..., Twitter]
+) -> None:
+    with Faulty(x.url, lambda status: {"title": "Forbidden", "type": "about:blank", "detail": "No."}) as faulty:
+        x.known_as.append(faulty.url)
+        social = Deployed(home, connect(url=faulty.url, patience=SHORT))
+        social.queue({"id": "first", "text": "first"}, {"id": "second", "text": "second", "not_before": "2026-03-03"})
+        faulty.plan(next(fault for fault in FAULTS if fault.name == "403"), times=5, method="POST")
+        assert [social.run().ok for _ in range(4)] == [False] * 4
+        assert social.run().ok
+        assert social.state["refused.first"]["why"].startswith("twitter does not let this key do that: No.")
+        faulty.plan(next(fault for fault in FAULTS if fault.name == "503"), times=99)
+        assert not social.later(days=2).run().ok
+        assert not social.later(hours=23).run().ok
+        assert social.later(hours=2).run() == RunResult(True, "nothing to do")
+        assert "second" not in social.state.get("pending", {}).values() and "refused.second" in social.state
+    assert x.own() == []
 
 
 def test_figures_go_to_the_state(social: Deployed, x: TwitterEmulator) -> None:
