@@ -45,12 +45,17 @@ class Hands(Protocol):
         """
         ...
 
+    def unsure(self, key: str) -> None:
+        """What was asked for under the key may have been done: who asks for the same again is given the same key."""
+        ...
+
     def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
         """Has an effect that the vendor knows no key for: what was done before under `key` is only told again.
 
         `action` is given the key and returns what is to be remembered, as JSON has it. Where an earlier attempt may
         have been done, `find` asks the vendor for it (None: it was not done); without it, or where it cannot tell and
-        raises InDoubt, the effect is not repeated and InDoubt is raised.
+        raises InDoubt, the effect is not repeated and InDoubt is raised. None where a person said that it was done.
+        The payload is for people, who are shown it.
         """
         ...
 
@@ -100,6 +105,9 @@ class Alone:
 
     def key(self, what: str, content: str) -> str:
         return hashlib.sha256(f"{what}\0{content}\0{secrets.token_hex(16)}".encode()).hexdigest()[:40]
+
+    def unsure(self, key: str) -> None:
+        return
 
     def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
         return action(key)

@@ -66,6 +66,7 @@ class Line:
         units: int = 1,
         used: Callable[[T], int] | None = None,
         every_s: float = 0.0,
+        key: str | None = None,
     ) -> T:
         """`what` names the operation; `part` its lane where the vendor limits it apart; `every_s` lies between two
         requests of that lane.
@@ -74,15 +75,25 @@ class Line:
 
         `price` is what one unit costs where the price list does not say it by `what`. The price of `units` is set aside
         before the call; `used` tells from the answer how many it was in the end. A call that failed costs nothing,
-        unless nobody knows whether it was carried out.
+        unless nobody knows whether it was carried out; then who asks again is given the same idempotency `key`.
         """
         lane = f"{self.platform}/{part}" if part else self.platform
         price = self._prices.get(what) if price is None else price
-        if not price or not units:
+
+        def make() -> T:
             return self._patiently(what, request, lane, repeatable, every_s)
+
+        try:
+            return self._paid(what, make, price, units, used) if price and units else make()
+        except BaseException as problem:
+            if key is not None and not nothing_done(problem):
+                self.hands.unsure(key)
+            raise
+
+    def _paid(self, what: str, make: Callable[[], T], price: Money, units: int, used: Callable[[T], int] | None) -> T:
         with self.hands.paying(_times(price, units), f"{self.platform} {what}") as bill:
             try:
-                result = self._patiently(what, request, lane, repeatable, every_s)
+                result = make()
             except NovaError as problem:
                 if bill is not None and nothing_done(problem):
                     bill.settle(Money.zero(price.currency))

@@ -39,7 +39,7 @@ class Requests:
         given = {name: value for name, value in params.items() if value is not None and value != {}}
         content = f"{path} {json.dumps(given, sort_keys=True)}"
         under = key or self.hands.key(f"stripe {what}", content)
-        return self._line.call(what, lambda: self._plain("post", path, {**given, "idempotency_key": under}))
+        return self._line.call(what, lambda: self._plain("post", path, {**given, "idempotency_key": under}), key=under)
 
     def delete(self, what: str, path: str) -> Any:
         return self._line.call(what, lambda: self._plain("delete", path, {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from platforms.hands import Bill, Find
     from workers.hosts.desk import Desk
 
+_Kind = tuple[str, str]  # an operation, and a hash of its content
 _KEY_CHARS = 40
 _ERROR_CHARS = 2_000
 
@@ -34,8 +35,9 @@ class RunHands:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._lock = threading.Lock()
-        self._asked: Counter[tuple[str, str]] = Counter()
-        self._kinds: dict[str, tuple[str, str]] = {}
+        self._asked: Counter[_Kind] = Counter()
+        self._given: dict[str, tuple[_Kind, int]] = {}
+        self._free: defaultdict[_Kind, list[int]] = defaultdict(list)  # numbers to be given again
 
     def pace(self, lane: str, every_s: float = 0.0) -> float:
         return self._desk.pace(lane, every_s)
@@ -58,12 +60,17 @@ class RunHands:
         """
         kind = (what, hashlib.sha256(content.encode()).hexdigest())
         with self._lock:
-            self._asked[kind] += 1
-            about = self._desk.about
-            name = json.dumps([about.worker, about.instance, self._lineage, *kind, self._asked[kind]])
+            about, lineage, number = self._desk.about, self._lineage, self._number(kind)
+            name = json.dumps([about.worker, about.instance, lineage, *kind, number])
             key = hashlib.sha256(name.encode()).hexdigest()[:_KEY_CHARS]
-            self._kinds[key] = kind
+            self._given[key] = (kind, number)
         return key
+
+    def unsure(self, key: str) -> None:
+        with self._lock:
+            if key in self._given:
+                kind, number = self._given.pop(key)
+                self._free[kind].append(number)
 
     def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
         """An error that proves that nothing was done leaves no trace; another one leaves the effect in doubt."""
@@ -78,7 +85,7 @@ class RunHands:
                     return self._done(taken, result)
             return self._done(taken, self._acted(taken, key, action))
         except BaseException:
-            self._give_back(key)
+            self.unsure(key)
             raise
 
     def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
@@ -146,9 +153,10 @@ class RunHands:
         with suppress(NovaError):
             self._desk.once_doubt(taken.topic, taken.key, words[:_ERROR_CHARS])
 
-    def _give_back(self, key: str) -> None:
-        """So that a run which asks again for what failed asks for the same, and no second one."""
-        with self._lock:
-            kind = self._kinds.pop(key, None)
-            if kind is not None:
-                self._asked[kind] -= 1
+    def _number(self, kind: _Kind) -> int:
+        free = self._free[kind]
+        if free:
+            free.sort()
+            return free.pop(0)
+        self._asked[kind] += 1
+        return self._asked[kind]

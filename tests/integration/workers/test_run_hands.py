@@ -100,6 +100,28 @@ def test_a_run_made_again_repeats_its_keys_and_the_run_after_a_success_has_new_o
     assert not set(after) & set(first)
 
 
+UNSURE = """
+first, second = hands.key("pay", "5"), hands.key("pay", "5")
+
+def pay(key, problem):
+    def request():
+        raise problem
+    try:
+        line.call("pay", request, key=key)
+    except type(problem):
+        return hands.key("pay", "5")
+
+assert pay(first, Unreachable("cut")) == first, "asked again, it may have been paid"
+assert pay(second, Declined("no")) not in (first, second), "this was not paid: the next is another attempt"
+ctx.state["done"] = True
+"""
+
+
+def test_an_agent_that_asks_again_for_what_was_cut_pays_once(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    rig.sync(spec(rig, runtime, vendor, UNSURE))
+    assert rig.ended("w").error is None
+
+
 SENDS = """
 sent = [once("kim"), once("kim"), once("lee")]
 ctx.state[str(len(ctx.state))] = sent
