@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova.errors import UsageProblem
-from nova.fleet.documents import Deployment, valid_name
+from nova.fleet.documents import valid_name
 from nova.money import Money
 
 TARGET_PERS = ("day", "week", "month", "year")
@@ -50,9 +50,6 @@ class Target:
     def key(self) -> str:
         """A scope has one target a period."""
         return f"{self.scope}/{self.per}"
-
-    def concerns(self, one: Deployment) -> bool:
-        return self.scope in ("fleet", f"department:{one.department}", f"worker:{one.name}")
 
     def to_document(self) -> dict[str, Any]:
         """As JSON keeps it; `target_of` reads it back."""

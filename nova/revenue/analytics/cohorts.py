@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nova.clock import from_us, iso, to_us
 from nova.errors import UsageProblem
 from nova.money import Money
-from nova.revenue.analytics.mrr import Change, state_at
+from nova.revenue.analytics.mrr import Change, month_ends
 from nova.revenue.analytics.recurring import read_changes
 from nova.revenue.office import Office
 
@@ -87,20 +87,14 @@ def months_between(first: date, last: date) -> int:
 
 def subscribed(changes: Sequence[Change], today: date, currency: str) -> list[Paid]:
     """What each customer's subscriptions bring at the end of each month; the month they began in counts in any case."""
-    if not changes:
-        return []
     begun: dict[str, date] = {}
     for one in changes:
         if one.monthly.micros > 0 and one.day <= today:
             month = one.day.replace(day=1)
             begun[one.customer] = min(month, begun.get(one.customer, month))
     paid = [Paid(customer, month, Money.zero(currency), True) for customer, month in begun.items()]
-    month = min(one.day for one in changes).replace(day=1)
-    while month <= today:
-        following = (month + timedelta(days=32)).replace(day=1)
-        there = state_at(changes, min(following - timedelta(days=1), today))
+    for month, there in month_ends(changes, today):
         paid += [Paid(customer, month, Money(micros, currency), True) for customer, micros in there.items()]
-        month = following
     return paid
 
 

@@ -36,7 +36,6 @@ _FIGURES: Mapping[str, Callable[[Flow], Money]] = {
     "cost": lambda flow: flow.costs,
     "profit": lambda flow: flow.net,
 }
-FIGURES = tuple(_FIGURES)
 _SMOOTHED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("level", {}),
     ("level and damped trend", {"trend": "add", "damped_trend": True}),

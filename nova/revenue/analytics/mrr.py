@@ -5,8 +5,8 @@ A customer's changes within one local day are one: who changes a plan by ending 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -183,13 +183,18 @@ def lifetime(months: Sequence[Month], margin: Decimal) -> Lifetime:
     )
 
 
-def state_at(changes: Iterable[Change], day: date) -> Mapping[Customer, int]:
-    """What each customer brings a month after `day`, in millionths; who brings nothing is left out."""
-    held: dict[tuple[Customer, str], Change] = {}
-    for change in sorted(changes, key=lambda one: one.day):
-        if change.day <= day:
-            held[change.customer, change.subscription] = change
-    found: dict[Customer, int] = defaultdict(int)
-    for change in held.values():
-        found[change.customer] += change.monthly.micros
-    return {customer: micros for customer, micros in found.items() if micros}
+def month_ends(changes: Iterable[Change], today: date) -> Iterator[tuple[date, Mapping[Customer, int]]]:
+    """What each customer brings a month, in millionths, at each month's end and today, if anything."""
+    ordered = sorted((one for one in changes if one.day <= today), key=lambda one: one.day)
+    held: dict[str, int] = {}
+    brings: dict[Customer, int] = defaultdict(int)
+    waiting = deque(ordered)
+    month = ordered[0].day.replace(day=1) if ordered else today + timedelta(days=1)
+    while month <= today:
+        following = (month + timedelta(days=32)).replace(day=1)
+        while waiting and waiting[0].day < following:
+            change = waiting.popleft()
+            brings[change.customer] += change.monthly.micros - held.get(change.subscription, 0)
+            held[change.subscription] = change.monthly.micros
+        yield month, {customer: micros for customer, micros in brings.items() if micros}
+        month = following
