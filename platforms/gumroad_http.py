@@ -137,8 +137,11 @@ def _said_no(words: str) -> NovaError:
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
+    """Halves of characters, which JSON can name and nothing can write down, are made question marks."""
     try:
         said = json.loads(content)
+        if b"\\ud" in content.lower():
+            said = json.loads(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -19,7 +19,7 @@ _SYMBOLS = {
     "NT$": "TWD", "NZ$": "NZD", "R$": "BRL", "ZAR": "ZAR", "CHF": "CHF", "₪": "ILS", "₱": "PHP", "₩": "KRW",
     "zł": "PLN", "Kč": "CZK",
 }  # fmt: skip
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d{1,2})?|\d{1,12}(?:\.\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:,\d{3}){1,2}|\d{1,9})(?:\.\d{1,2})?(?![\d,])", re.ASCII)
 
 
 def currency_of(code: object, symbol: object = None) -> str:

@@ -23,7 +23,7 @@ class Reader:
         floor = None if since is None else since.replace(microsecond=0)
         first: date | None = None if floor is None else floor.astimezone(UTC).date()
         seen: set[str] = set()
-        for sales, following in self._sale_pages(first, page_key=after):
+        for sales, following in self._sale_pages(first, None, None, page_key=after):
             fresh = {sale.id: sale for sale in sales if sale.id not in seen and (floor is None or sale.at >= floor)}
             seen = {sale.id for sale in sales}
             yield _told(list(fresh.values()), following)
@@ -33,8 +33,11 @@ class Reader:
         return event.tag
 
     def payment_of(self, object: str) -> str | None:
-        """Claims name a sale by its id; its order and its subscription are found on the sale."""
-        return object
+        """An order's number names its sale. A subscription pays by many, which are found as they are read again."""
+        if not object.isdecimal():
+            return object
+        found = (sale.id for sales, _ in self._sale_pages(None, None, {"order_id": object}) for sale in sales)
+        return next(found, object)
 
 
 def _told(sales: list[Sale], following: str | None) -> EventPage:

@@ -16,6 +16,7 @@ from platforms.gumroad_integration import Gumroad, product_address
 from tests.emulators.gumroad import Gumroad as Emulator
 from tests.emulators.gumroad_shop import Shop
 from tests.hands import QuickHands
+from tests.published import Document
 
 DOLLARS = Money.parse("12.50", "USD")
 
@@ -200,6 +201,12 @@ def test_a_token_is_never_shown_and_rights_that_lack_are_named(shop: Shop, emula
     with pytest.raises(Forbidden) as refused:
         connect(server).refund(sale.id)
     assert "edit_sales" in str(refused.value.hint)
+
+
+def test_every_documented_request_is_emulated_and_made(server: Emulator, published: Document) -> None:
+    """The tests of this folder hold what is sent and answered against the document."""
+    routes = {pattern for pattern, _, _ in server._routes()}
+    assert routes == published.requests()
 
 
 def test_a_limit_is_waited_out(shop: Shop, emulate: Any, connect: Any, hands: QuickHands) -> None:

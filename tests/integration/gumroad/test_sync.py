@@ -197,6 +197,20 @@ def test_whose_a_sale_is_follows_tags_claims_and_mappings(
     assert stored.entry.evidence == "url_params.nova_worker" and led.id in events
 
 
+def test_a_claim_on_an_order_moves_what_was_booked_before(
+    nova: Nova, shop: Shop, clock: ManualClock, fetch: Callable[..., Any]
+) -> None:
+    sale = shop.sell(shop.product(), url_params={"nova_worker": "mailer"})
+    fetch()
+    clock.advance(60)
+    nova.ledger.apply(lambda conn: claims.claim(conn, nova.clock.now(), "gumroad", str(sale.order), "shop"))
+    clock.advance(20 * 86400)
+    fetch()
+    assert {row["key"]: float(row["revenue"]) for row in report(nova)["rows"] if float(row["revenue"])} == {
+        "shop": 7.91
+    }
+
+
 def test_a_ping_is_believed_by_the_sale_alone(
     nova: Nova, shop: Shop, gumroad: Gumroad, fetch: Callable[..., Any]
 ) -> None:
