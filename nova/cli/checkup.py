@@ -213,6 +213,26 @@ def _platforms(nova: Nova) -> Iterator[Finding]:
             yield Finding("platforms", "ok", told)
 
 
+def _webhooks(nova: Nova) -> Iterator[Finding]:
+    from nova.config import variables
+
+    known = variables()
+    for sender in nova.fleet.snapshot().webhooks:
+        if not known.get(sender.secret, "").strip():
+            missing = f"{sender.name} is not taken: {sender.secret} is not set"
+            yield Finding("webhooks", "warning", missing, f"put {sender.secret} into .env")
+    if not nova.settings.ledger_path.exists():
+        return
+    counts: dict[str, int] = {}
+    for one in nova.ledger.deliveries.counts():
+        counts[one.state] = counts.get(one.state, 0) + one.deliveries
+    if counts.get("dead"):
+        dead = f"{render.count(counts['dead'], 'delivery', 'deliveries')} could not be used"
+        yield Finding("webhooks", "warning", dead, "nova webhooks dead")
+    elif counts:
+        yield Finding("webhooks", "ok", f"{counts.get('done', 0)} used lately, {counts.get('waiting', 0)} waiting")
+
+
 _LOOKS: dict[str, Callable[[Nova], Iterator[Finding]]] = {
     "fleet": _fleet,
     "policy": _policy,
@@ -220,4 +240,5 @@ _LOOKS: dict[str, Callable[[Nova], Iterator[Finding]]] = {
     "clock": _clock,
     "manager": _manager,
     "platforms": _platforms,
+    "webhooks": _webhooks,
 }

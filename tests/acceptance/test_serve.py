@@ -142,7 +142,8 @@ def test_a_body_of_ten_megabytes_is_refused_before_it_is_read(serve: Callable[[]
     assert server.stripe("evt_after") == 200
 
 
-def test_what_was_acknowledged_is_there_after_kill_9(serve: Callable[[], Server]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_acknowledged_is_there_however_it_ends(serve: Callable[[], Server], number: int) -> None:
     server = serve()
     taken: list[str] = []
 
@@ -156,9 +157,10 @@ def test_what_was_acknowledged_is_there_after_kill_9(serve: Callable[[], Server]
     for sender in senders:
         sender.start()
     until("enough were taken", lambda: len(taken) > 150)
-    os.kill(server.process.pid, signal.SIGKILL)
+    os.kill(server.process.pid, number)
     for sender in senders:
         sender.join(20)
+    assert server.process.wait(20) == (0 if number == signal.SIGTERM else -number)
     again = serve()  # the ledger is whole
     assert again.stripe(taken[0]) == 200
     with ledger(server.home) as found:
@@ -171,6 +173,19 @@ def test_a_port_that_is_taken_is_said_so(serve: Callable[[], Server]) -> None:
     done = server.home.run("serve", "--port", str(server.port), code=75)
     assert "is taken" in done.stderr and "Traceback" not in done.stderr
     assert "no address" in server.home.run("serve", "--host", "203.0.113.7", "--port", "0", code=2).stderr
+
+
+def test_a_socket_of_systemd_is_taken_over(nova: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        command = f"exec 3<&{given.fileno()}; LISTEN_FDS=1 LISTEN_PID=$$ exec nova serve --port 1 --json"
+        process = subprocess.Popen(
+            ["bash", "-c", command], env=nova.environment, pass_fds=[given.fileno()], stdout=-1, stderr=-1, text=True
+        )
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline() or json.dumps(process.communicate()))
+        server = Server(nova, process, given.getsockname()[1])
+        assert told["address"].endswith(f":{server.port}") and server.ask("GET", "/healthz")[0] == 200
+        assert server.end()[0] == 0
 
 
 def test_a_link_leads_on_and_counts_people_once_for_whom_it_was_made(serve: Callable[[], Server]) -> None:

@@ -9,6 +9,8 @@ import pytest
 from nova.bootstrap import build
 from nova.cli.checkup import Finding, checkup
 from nova.config import load_settings
+from nova.fleet.webhooks import WebhookSender
+from nova.ledger.deliveries import Arrived
 
 
 def _of(check: str) -> list[Finding]:
@@ -83,3 +85,14 @@ def test_one_damage_is_told_once(home: Path) -> None:
     (home / "fleet.json").write_text("{")
     (home / "fleet.json").chmod(0o600)
     assert [found.check for found in checkup() if found.state == "wrong"] == ["fleet"]
+
+
+def test_webhooks_that_could_not_be_used_or_have_no_secret_are_told(home: Path) -> None:
+    nova = build(load_settings())
+    nova.fleet.add_webhook(WebhookSender("shop", "SHOP_SECRET"))
+    found = nova.ledger.deliveries
+    found.keep([Arrived("shop", "1", 0, None, b"x"), Arrived("shop", "2", 0, None, b"y")])
+    assert [one.state for one in _of("webhooks")] == ["warning", "ok"]
+    found.dead([found.find("shop", "1")], "not JSON")
+    nova.close()
+    assert [one.advice for one in _of("webhooks")] == ["put SHOP_SECRET into .env", "nova webhooks dead"]
