@@ -7,7 +7,7 @@ run that died in the middle is gone on with, and what may have been sent is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from itertools import groupby, islice
@@ -51,6 +51,13 @@ class EmailAgent(BaseWorker):
         "subject_variant": (0, 1, 2),
         "batch_size": (100, 250, 500, 1000),
     }
+
+    @classmethod
+    def tunables_of(cls, config: EmailConfig) -> Mapping[str, Sequence[Any]]:
+        """Subjects are tried where there are several, and then as many as there are."""
+        subjects = max(len(step.subject) for step in config.series)
+        others = {name: values for name, values in cls.tunables.items() if name != "subject_variant"}
+        return {**others, "subject_variant": tuple(range(subjects))} if subjects > 1 else others
 
     def run(self, ctx: RunContext) -> RunResult:
         return Mailing(ctx).run()

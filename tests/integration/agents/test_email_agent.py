@@ -422,6 +422,10 @@ def test_what_it_takes_costs_and_may_be_tuned_is_shown(home: Path) -> None:
     assert told["secrets"] == ["SENDGRID_API_KEY"] and "sendgrid/mail" in told["costs"]
     assert set(told["tunables"]) == {"send_hour", "subject_variant", "batch_size"}
     assert all(field["help"] for field in told["config"])
+    _, config = resolver(home)("email_agent", {"recipients": "a.csv", **ONE, "subject": '["a", "b"]'})
+    assert EmailAgent.tunables_of(config)["subject_variant"] == (0, 1)
+    _, config = resolver(home)("email_agent", {"recipients": "a.csv", **ONE})
+    assert "subject_variant" not in EmailAgent.tunables_of(config)
 
 
 def test_a_run_in_a_process_of_its_own_mails_as_well(
