@@ -6,6 +6,7 @@ tweepy fixes the host and reads answers without doubting them; so it is given a 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +15,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from nova.clock import format_duration
 from nova.errors import NovaError, UsageProblem
 from platforms.base import (
     BadAnswer,
     Declined,
     Missing,
     PlatformFailed,
+    PlatformRefused,
     RateLimited,
     Unreachable,
     problem_of,
@@ -37,6 +40,7 @@ _WINDOWS = (("x-rate-limit", "15m"), ("x-user-limit-24hour", "24h"), ("x-app-lim
 _NO_TO_CONTENT = re.compile(
     r"duplicate content|not allowed to|is not allowed because|already|not visible to you", re.IGNORECASE
 )
+_USED_UP = re.compile(rb"usage-capped|UsageCapExceeded|CreditsDepleted|SpendCapReached")
 _ID = re.compile(r"(?<!^)/\d+(?=/|$)")
 _NAME = re.compile(r"/by/username/[^/]+")
 
@@ -118,15 +122,16 @@ class Wire:
         if 300 <= status < 400:
             return BadAnswer(f"twitter answered with a redirection (HTTP {status})", hint="check TWITTER_API_BASE")
         said = _said(answer)
+        if status == 402 or _USED_UP.search(answer.content):
+            words = f": {said}" if said else ""
+            return PlatformRefused(
+                f"twitter wants to be paid first{words}", hint="see credits and caps at console.x.com"
+            )
         if status == 429:
             asked = retry_after_seconds(headers.get("retry-after"))
-            return RateLimited(
-                "twitter asks to be called less often",
-                retry_after_s=self.wait_s(headers) or asked or self._reset_s(headers),
-                hint="try again later; `nova platforms twitter limits` shows when",
-            )
-        if status == 402:
-            return Declined("twitter wants to be paid first: the credits are used up", hint="buy some at console.x.com")
+            wait_s = self.wait_s(headers) or asked or self._reset_s(headers)
+            when = f"in {format_duration(math.ceil(wait_s))}" if wait_s else "later"
+            return RateLimited("twitter asks to be called less often", retry_after_s=wait_s, hint=f"try again {when}")
         if status == 403 and _NO_TO_CONTENT.search(said):
             return Declined(f"twitter says no: {said}")
         return problem_of(PLATFORM, status, said, key=key)

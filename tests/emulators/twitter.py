@@ -472,6 +472,9 @@ _ROUTES: dict[str, Callable[[TwitterEmulator, list[str], Any], Any]] = {
 }
 
 
+PATHS = tuple(_ROUTES)
+
+
 def _template(method: str, path: str) -> tuple[str, list[str]]:
     ids, steps = list[str](), path.split("/")
     for number, step in enumerate(steps):

@@ -14,7 +14,7 @@ from platforms.base import Declined, InDoubt, InvalidRequest
 from platforms.twitter_integration import Twitter
 from platforms.twitter_keys import Keys
 from platforms.twitter_types import Poll
-from tests.emulators.faults import LOST, Faulty, each_lost_answer
+from tests.emulators.faults import LOST, Fault, Faulty, each_fault, each_lost_answer, hold_effect
 from tests.emulators.twitter import BEARER, SECRETS, TOKEN, TwitterEmulator
 from tests.hands import QuickHands
 from tests.integration.twitter.conftest import SHORT, Remembering
@@ -76,6 +76,15 @@ def test_a_lost_answer_never_makes_a_second_post(
             client.post("Look: https://example.com/ & more")
         assert "look at the account" in str(lost.value.hint)
         assert client.post("Look: https://example.com/ & more").id == x.own()[0].id
+    assert len(x.own()) == 1
+
+
+@each_fault
+def test_whatever_comes_back_there_is_one_post_at_most(fault: Fault, x: TwitterEmulator, connect: Connect) -> None:
+    with Faulty(x.url) as faulty:
+        x.known_as.append(faulty.url)
+        client = connect(url=faulty.url, timeout_s=(0.5, 0.15), total_s=0.3, patience=SHORT)
+        hold_effect(fault, faulty, lambda: client.post("hello"), lambda: len(x.own()))
     assert len(x.own()) == 1
 
 

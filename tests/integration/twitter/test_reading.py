@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from nova.errors import NovaError
-from platforms.base import InvalidRequest, Missing, RateLimited
+from platforms.base import InvalidRequest, Missing, PlatformRefused, RateLimited
 from platforms.twitter_integration import Twitter
 from platforms.twitter_keys import Keys
 from tests.emulators.faults import Fault, Faulty, each_fault, hold_reading
-from tests.emulators.twitter import BEARER, OWN_ID, OWN_NAME, TwitterEmulator
+from tests.emulators.twitter import BEARER, OWN_ID, OWN_NAME, PATHS, TwitterEmulator
 from tests.integration.twitter.conftest import KEYS, SHORT, Published, Remembering
 
 Connect = Callable[..., Twitter]
@@ -123,9 +123,25 @@ def test_a_reading_holds_the_promises(fault: Fault, x: TwitterEmulator, connect:
         hold_reading(fault, faulty, hands, client.usage)
 
 
-def test_every_path_was_spoken_as_it_is_published(client: Twitter, published: Published, x: TwitterEmulator) -> None:
-    """What X publishes of what the client uses was all exchanged by the tests of this folder, or is now."""
-    mine = client.post("published").id
-    client.post_of(mine)
-    client.user(OWN_ID)
-    assert published.heard <= set(published._old.requests() | published._new.requests())
+@pytest.mark.parametrize(
+    ("status", "title", "kind"),
+    [
+        (402, "CreditsDepleted", PlatformRefused),
+        (429, "UsageCapExceeded", PlatformRefused),
+        (429, "Too Many", RateLimited),
+    ],
+)
+def test_what_is_used_up_for_the_month_is_not_asked_for_again(
+    status: int, title: str, kind: type[NovaError], x: TwitterEmulator, connect: Connect, hands: Remembering
+) -> None:
+    said = {"title": title, "detail": "No more.", "type": "about:blank"}
+    with Faulty(x.url, lambda status: said) as faulty:
+        faulty.plan(Fault("used up", kind, status=status), times=9)
+        with pytest.raises(kind) as refused:
+            connect(url=faulty.url, patience=SHORT, keys=Keys(BEARER)).usage()
+    assert len(hands.slept) == (kind is RateLimited)
+    assert refused.value.hint
+
+
+def test_every_path_is_one_that_x_publishes(published: Published) -> None:
+    assert set(PATHS) == published.requests()
