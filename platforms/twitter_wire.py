@@ -21,6 +21,7 @@ from platforms.base import (
     BadAnswer,
     Declined,
     Missing,
+    NotConnected,
     PlatformFailed,
     PlatformRefused,
     RateLimited,
@@ -92,14 +93,18 @@ class Wire:
     def problem(self, error: Exception) -> NovaError | None:
         """What an error of requests means; None where it is none."""
         import requests
+        from urllib3.exceptions import NewConnectionError
 
         if not isinstance(error, requests.RequestException):
             return None
+        if isinstance(error, requests.ConnectTimeout):
+            return NotConnected(f"twitter cannot be reached in time at {shown(self._base)}", hint="try again later")
         if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
             return BadAnswer("twitter's answer was cut off", hint="try again later")
         if isinstance(error, requests.Timeout) or "took too long" in str(error):
             return Unreachable(f"twitter did not answer in time at {shown(self._base)}", hint="try again later")
-        return Unreachable(
+        kind = NotConnected if isinstance(_reason(error), NewConnectionError) else Unreachable
+        return kind(
             f"twitter cannot be reached at {shown(self._base)}: {type(error).__name__}",
             hint="check the network and TWITTER_API_BASE",
         )
@@ -228,3 +233,8 @@ def _said(answer: Any) -> str:
 
 def _number(text: str | None) -> float | None:
     return float(text) if text is not None and re.fullmatch(r"\d{1,12}", text, re.ASCII) else None
+
+
+def _reason(error: Exception) -> object:
+    """Why urllib3 gave up, where it was that which did."""
+    return getattr(error.args[0] if error.args else None, "reason", None)

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +20,7 @@ from .rig import Rig, until
 
 BODY = """
 import http.client, json
+from platforms.line import Line
 
 hands = ctx.platforms._hands
 
@@ -30,7 +32,8 @@ def ask(path, **body):
     return answer
 
 number = ctx.state.get("number", 0)
-post = lambda key: ask("/post", number=number)
+line = Line("wall", lambda error: None, hands)
+post = lambda key: line.call("post", lambda: ask("/post", number=number), repeatable=False)
 find = (lambda key: ask("/find", number=number)) if {finds} else None
 hands.once("vendor.post", hands.key("post", str(number)), {{"number": number}}, post, find)
 ctx.state["number"] = number + 1
@@ -115,6 +118,9 @@ def test_nothing_is_posted_twice_whenever_the_manager_is_killed(rig: Rig, wall: 
     until(lambda: wall.count(doubter) > before_it, "it goes on")
     assert rig.stop() == ()
     assert set(wall.posted.values()) == {1}
+    now = rig.nova.clock.now()
+    counted = rig.ledger.platform_calls.sums(now - timedelta(hours=1), now)["wall"]
+    assert counted.calls > 0, "what the last manager had counted was written at its end"
 
 
 def _settled(rig: Rig, worker: str, key: str) -> bool:

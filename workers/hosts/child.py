@@ -111,6 +111,7 @@ class _Instance:
     def _run(self, job: Mapping[str, Any]) -> None:
         os.environ["NOVA_RUN"] = job["about"]["run"]
         worker = os.getpid()
+        self._currency: str = job["about"]["currency"]
         desk = RemoteDesk(self._line, About(**job["about"]), job["replicas"], self._platforms)
         self._desk = desk
         if self._asked_to_stop:
@@ -152,7 +153,9 @@ class _Instance:
         from nova.config import settings_of
         from platforms.clients import Platforms
 
-        return Platforms(settings_of(os.environ), hands, self._connections)
+        # Prices that name no currency are in that of the run.
+        settings = settings_of({**os.environ, "NOVA_CURRENCY": self._currency})
+        return Platforms(settings, hands, self._connections)
 
     @cached_property
     def _connections(self) -> Connections:
