@@ -67,6 +67,10 @@ class Hands(Protocol):
         """What says whose an effect is, where the platform keeps such marks: `nova_worker`, `nova_run`."""
         ...
 
+    def lineage(self) -> str | None:
+        """The first of the runs that repeat one another: a mark that a repeated request bears again, as it must."""
+        ...
+
     def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
         """Why they are not to be written to, for those of these email addresses that are not."""
         ...
@@ -118,6 +122,9 @@ class Alone:
 
     def labels(self) -> Mapping[str, str]:
         return {}
+
+    def lineage(self) -> str | None:
+        return None
 
     def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
         return self._suppressed(addresses)

@@ -177,7 +177,7 @@ class Stripe:
             return Declined(f"stripe declined: {said}")
         if isinstance(error, stripe.IdempotencyError):
             return Conflicting(f"stripe knows another request under this idempotency key: {said}")
-        if error.code == "idempotency_key_in_use":
+        if _code(error) == "idempotency_key_in_use":
             return Unreachable("stripe is still at work on the same request", hint="try again later")
         if error.http_status is None or error.http_status < 400:
             return BadAnswer("stripe answered with something that is no answer", hint="try again later")
@@ -191,6 +191,13 @@ class Stripe:
 def _amounts(rows: Any) -> tuple[Money, ...]:
     rows = rows if isinstance(rows, list) else [rows]
     return tuple(from_stripe(row["amount"], row["currency"]) for row in rows)
+
+
+def _code(error: Any) -> str | None:
+    """The SDK knows it of some errors only."""
+    body = error.json_body if isinstance(error.json_body, dict) else {}
+    said = body.get("error")
+    return said.get("code") if isinstance(said, dict) else None
 
 
 def _header(error: Any, name: str) -> str | None:

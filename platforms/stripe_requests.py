@@ -85,11 +85,15 @@ def at(collection: str, id: str, action: str = "") -> str:
 
 
 def tags(hands: Hands, worker: str | None, metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """The `metadata` with the worker whose it is, and its run where there is one."""
+    """The `metadata` with whose it is: this worker, else the one that works.
+
+    The run is the first of those that repeat one another: Stripe refuses other content under the same key.
+    """
     said = dict(metadata or {})
-    if worker is not None:
-        run = getattr(hands, "run", None)
-        said |= {TAG: worker, **({RUN: run} if isinstance(run, str) else {})}
+    whose = worker or said.get(TAG) or hands.labels().get(TAG)
+    if whose is not None:
+        run = hands.lineage()
+        said |= {TAG: whose, **({} if run is None else {RUN: run})}
     return said
 
 

@@ -96,6 +96,9 @@ class RunHands:
         about = self._desk.about
         return {"nova_worker": about.worker, "nova_run": about.run}
 
+    def lineage(self) -> str:
+        return self._lineage
+
     def suppressed(self, addresses: Sequence[str]) -> Mapping[str, str]:
         """The desk is asked for hashes of the addresses."""
         subjects = {address: subject_of_email(address) for address in addresses}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nova.demo.storefront import Storefront
 from nova.errors import Refused
 from nova.ledger.limits import Limit
 from nova.money import Money
@@ -98,6 +99,29 @@ def test_a_run_made_again_repeats_its_keys_and_the_run_after_a_success_has_new_o
     assert first == second == third
     assert len(set(first)) == 3, "the second of the same is another effect"
     assert not set(after) & set(first)
+
+
+SELLS = """
+from platforms.stripe_integration import Stripe
+
+client = Stripe("sk_test_emulated0000000000000000", {url!r}, hands=hands)
+paid = client.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True)
+client.close()
+ctx.state[str(len(ctx.state))] = [paid.id, paid.worker, paid.metadata["nova_run"]]
+return RunResult(len(ctx.state) > 2, "no luck")
+"""
+
+
+def test_a_run_made_again_takes_a_payment_once_and_it_is_the_workers(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    with Storefront() as store:
+        rig.sync(spec(rig, runtime, vendor, SELLS.format(url=store.url)))
+        rig.ended("w", 1)
+        for count in (2, 3, 4):
+            again(rig, count)
+        first, second, third, after = (rig.ledger.state.all("w")[str(n)] for n in range(4))
+        assert first == second == third and first[1] == "w"
+        assert after[0] != first[0] and after[2] != first[2]
+        assert len(store.account.newest_first("charge")) == 2
 
 
 UNSURE = """
