@@ -20,6 +20,7 @@ from nova.autonomous.office import Office, is_enabled, look, policy_of, synced_s
 from nova.autonomous.policy import Policy
 from nova.autonomous.spans import Span
 from nova.clock import iso, parse_time, to_us
+from nova.errors import UsageProblem
 from nova.ledger.limits import TOTAL
 from nova.money import Money
 from nova.revenue.reinvest import Candidate, Period, Share, last_closed, share_of, share_out
@@ -298,6 +299,8 @@ def _held(evidence: Evidence, policy: Policy, per: str | None, given: bool) -> s
         return "it has its part of this period's profit, or was asked for it"
     if per is None:
         return f"it has no budget of its own a {policy.reinvest_period} or in total that could be raised"
+    if evidence.worker in policy.protected:
+        return "it is protected: the engine may only advise on it"
     if evidence.state != "active":
         return f"it is {evidence.state.replace('_', ' ')}"
     if evidence.stale:
@@ -325,6 +328,8 @@ def _slack(nova: Office, worker: str, per: str | None, base: Money, period: Peri
 
 def proposal(nova: Office, *, share: float | None = None, now: datetime | None = None) -> dict[str, Any]:
     """What would go where, by the policy or for another `share` in percent. Changes nothing."""
+    if now is not None and now.year < 1971:
+        raise UsageProblem(f"nothing was recorded before 1970: {iso(now)}")
     at, snapshot = now or nova.clock.now(), nova.fleet.snapshot()
     policy = policy_of(nova, snapshot)
     if share is not None:

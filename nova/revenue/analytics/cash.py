@@ -11,7 +11,7 @@ from nova.clock import iso
 from nova.errors import UsageProblem
 from nova.ledger.flows import DaySum, read_days
 from nova.money import Money
-from nova.revenue.analytics.office import FleetOffice
+from nova.revenue.analytics.office import FleetOffice, instant_of
 from nova.revenue.reports import unconverted
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def cashflow(
 ) -> dict[str, Any]:
     """By local day, from the day of `since` (30 days ago) to that before `until` (now). Raises UsageProblem."""
     store, snapshot = nova.ledger.store, nova.fleet.snapshot()
-    end = min(until or now or nova.clock.now(), now or nova.clock.now())
+    at = instant_of(nova, now, since, until)
+    end = min(until or at, at)
     last = (end - timedelta(microseconds=1)).astimezone(store.zone).date()
     first = since.astimezone(store.zone).date() if since else last - 29 * _DAY
     if first > last:
@@ -159,7 +160,7 @@ def cashflow(
 def runway_of(nova: FleetOffice, *, days: int = 30, now: datetime | None = None) -> dict[str, Any]:
     """Over the last `days` whole local days, or as many as there are since the first entry."""
     store, snapshot = nova.ledger.store, nova.fleet.snapshot()
-    end = now or nova.clock.now()
+    end = instant_of(nova, now)
     today = end.astimezone(store.zone).date()
     found = read_flows(nova.ledger, end)
     declared = snapshot.opening or Money.zero(store.currency)

@@ -12,6 +12,7 @@ from nova.clock import from_us, iso, to_us
 from nova.errors import UsageProblem
 from nova.money import Money
 from nova.revenue.analytics.mrr import Change, month_ends
+from nova.revenue.analytics.office import instant_of
 from nova.revenue.analytics.recurring import read_changes
 from nova.revenue.office import Office
 
@@ -118,7 +119,7 @@ def cohort_table(
     """
     if of not in (None, *KINDS):
         raise UsageProblem(f"not a kind of cohort: {of!r}", hint=f"it is {' or '.join(KINDS)}")
-    at, store = now or nova.clock.now(), nova.ledger.store
+    at, store = instant_of(nova, now), nova.ledger.store
     today = at.astimezone(store.zone).date()
     paid: list[Paid] = []
     waiting: tuple[str, ...] = ()

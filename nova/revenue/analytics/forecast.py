@@ -17,6 +17,7 @@ from nova.clock import iso
 from nova.errors import Refused, UsageProblem
 from nova.money import MICROS, Money
 from nova.revenue.analytics.cash import Flow, read_flows
+from nova.revenue.analytics.office import instant_of
 from nova.revenue.office import Office
 from nova.revenue.reports import unconverted
 
@@ -168,7 +169,7 @@ def forecast(
     """Day by day from today on, and by month with what it has brought already. Raises UsageProblem, Refused."""
     if of not in _FIGURES:
         raise UsageProblem(f"not a figure to forecast: {of!r}", hint=f"it is {', '.join(_FIGURES)}")
-    at, store = now or nova.clock.now(), nova.ledger.store
+    at, store = instant_of(nova, now), nova.ledger.store
     today = at.astimezone(store.zone).date()
     found = read_flows(nova.ledger, at, workers)
     ahead, history = look_ahead(found, of, today, days)

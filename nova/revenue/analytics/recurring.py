@@ -18,6 +18,7 @@ from nova.ledger.subscriptions import SubscriptionEvent
 from nova.money import Money
 from nova.revenue.analytics.cash import Flow, read_flows
 from nova.revenue.analytics.mrr import Change, Month, lifetime, movements, percent
+from nova.revenue.analytics.office import instant_of
 from nova.revenue.office import Office
 from nova.revenue.subscriptions import cursor_of
 
@@ -87,7 +88,7 @@ def recurring(
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """The last `months`, this one included, which is not over. `margin` is a share of one; else the ledger's own."""
-    ledger, at = nova.ledger, now or nova.clock.now()
+    ledger, at = nova.ledger, instant_of(nova, now)
     store = ledger.store
     today = at.astimezone(store.zone).date()
     converted = read_changes(ledger, at, worker)

@@ -13,6 +13,7 @@ from nova.clock import iso, to_us
 from nova.errors import UsageProblem
 from nova.money import Money
 from nova.revenue.analytics.mrr import percent
+from nova.revenue.analytics.office import instant_of
 from nova.revenue.office import Office
 from nova.revenue.reports import unconverted
 
@@ -140,7 +141,7 @@ def refunds(
     """From `since` (30 days ago) until before `until` (now). Raises UsageProblem."""
     if by not in BYS:
         raise UsageProblem(f"not a key for refunds: {by!r}", hint=f"it is {' or '.join(BYS)}")
-    at = now or nova.clock.now()
+    at = instant_of(nova, now, since, until)
     end = min(until or at, at)
     begin = since or end - timedelta(days=30)
     if begin > end:

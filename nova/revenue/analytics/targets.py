@@ -18,7 +18,7 @@ from nova.money import MICROS, Money
 from nova.revenue.analytics.cash import Flow, read_flows
 from nova.revenue.analytics.forecast import estimated, look_ahead
 from nova.revenue.analytics.mrr import percent
-from nova.revenue.analytics.office import FleetOffice
+from nova.revenue.analytics.office import FleetOffice, instant_of
 from nova.revenue.reports import unconverted
 
 _DAY = timedelta(days=1)
@@ -125,7 +125,7 @@ def workers_of(ledger: Ledger, snapshot: FleetSnapshot, scope: str) -> frozenset
 
 def target_list(nova: FleetOffice, *, now: datetime | None = None) -> dict[str, Any]:
     """Each with its progress. `forecast` is null where it cannot be told, and `why_no_forecast` says why."""
-    at, store, snapshot = now or nova.clock.now(), nova.ledger.store, nova.fleet.snapshot()
+    at, store, snapshot = instant_of(nova, now), nova.ledger.store, nova.fleet.snapshot()
     today = at.astimezone(store.zone).date()
     rows = []
     known: dict[str, dict[date, Flow]] = {}

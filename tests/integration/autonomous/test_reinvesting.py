@@ -209,6 +209,21 @@ def test_who_has_no_use_for_more_gets_none(office: Any, budget: str | None, cost
     assert (row["amount"], why in row["reason"]) == ("0.00", True)
 
 
+def test_what_is_protected_leaves_the_share_to_others(winner: Any) -> None:
+    deploy(winner, "second")
+    earn(winner, "second", revenue="1.50")
+    winner.enable(protected="winner", max_actions_per_cycle="5")
+    assert budgets(winner.cycle()) == [("second", "executed", "reinvest")]
+
+
+def test_the_share_goes_to_the_best_and_then_to_the_next(winner: Any) -> None:
+    deploy(winner, "second")
+    earn(winner, "second", revenue="1.50")
+    winner.enable(reinvest_share="10", max_actions_per_cycle="5")
+    winner.cycle()
+    assert (limit(winner, "winner"), limit(winner, "second")) == ("10.00", "7.44")  # 10% of 43.20 + 31.20, 5.00 first
+
+
 def test_with_the_switch_off_it_only_advises(winner: Any) -> None:
     winner.fleet.set_autonomous(False)
     assert budgets(winner.cycle()) == [("winner", "advised", "reinvest")]

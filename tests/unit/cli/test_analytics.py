@@ -111,6 +111,16 @@ def test_a_target_is_set_shown_and_removed(busy: Path, capsys: pytest.CaptureFix
     assert app.run(["revenue", "target", "set", "1/day", "--worker", "a", "--department", "b"]) == 2
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["cashflow --since 0001-01-01", "refunds --now 0001-01-01", "mrr --now 9999-12-30", "reinvest --now 0001-01-01"],
+)
+def test_an_instant_that_no_ledger_holds_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert app.run(["revenue", *command.split()]) == 2
+
+
 @pytest.mark.parametrize(("kind", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_the_same_figures_give_the_same_file(tmp_path: Path, kind: str, head: bytes) -> None:
     first, second = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
