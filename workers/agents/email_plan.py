@@ -66,18 +66,22 @@ class Quota:
 
 @dataclass(slots=True)
 class Plan:
-    """A step to some people, by their marks: written down before it is sent, under the key that it is sent by."""
+    """A step to some people, by their marks: written down before it is sent, under the key that it is sent by.
+
+    `asked` is the minute in which it was last found to be in doubt.
+    """
 
     key: str
     step: int
     who: list[str]
+    asked: int = 0
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Plan:
-        return cls(said["key"], said["step"], list(_cut(said["who"])))
+        return cls(said["key"], said["step"], list(_cut(said["who"])), said.get("asked", 0))
 
     def said(self) -> dict[str, Any]:
-        return {"key": self.key, "step": self.step, "who": "".join(self.who)}
+        return {"key": self.key, "step": self.step, "who": "".join(self.who), "asked": self.asked}
 
 
 @dataclass(slots=True)

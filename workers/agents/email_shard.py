@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workers.agents.email_agent import Mailing
 
 _MINUTE_US = 60_000_000
+_ASK_AGAIN_MIN = 10  # whether a person has decided what is in doubt
 _MOST_TOLD = 20
 
 
@@ -67,8 +68,14 @@ class Shard:
         self._wrong: set[str] = set()
 
     def idle(self) -> bool:
-        """Nobody is due, and nothing was left open."""
-        return not self._progress.open and next(self._due(), None) is None
+        """Nobody is due, and nothing was left open but what waits for a person."""
+        if not all(map(self._waits, self._progress.open)) or next(self._due(), None) is not None:
+            return False
+        self._tally.doubtful += sum(len(plan.who) for plan in self._progress.open)
+        return True
+
+    def _waits(self, plan: Plan) -> bool:
+        return self._now_min() - plan.asked < _ASK_AGAIN_MIN
 
     def _due(self) -> Iterator[tuple[int, list[str]]]:
         after_min = [int(step.after // 60) for step in self._config.series]
@@ -77,7 +84,10 @@ class Shard:
     def go_on(self) -> None:
         """Raises Enough."""
         for plan in list(self._progress.open):
-            self._settle(plan)
+            if self._waits(plan):
+                self._tally.doubtful += len(plan.who)
+            else:
+                self._settle(plan)
         for step, marks in self._due():
             for first in range(0, len(marks), self._config.batch_size):
                 for group in self._groups(step, marks[first : first + self._config.batch_size]):
@@ -111,6 +121,8 @@ class Shard:
         try:
             sent = self._mailing.sendgrid.send(self._mail(plan.step, group), people, key=plan.key)
         except InDoubt:
+            plan.asked = self._now_min()
+            self._save()
             self._tally.doubtful += len(plan.who)
             return
         except Exception as problem:

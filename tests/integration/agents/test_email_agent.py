@@ -254,7 +254,14 @@ def test_a_death_between_taking_and_marking_mails_nobody_twice(
     assert sorted(account.to()) == sorted({*account.to()}) and len(account.mails) == 60
     (doubtful,) = mail.ledger.outbox.of("mail", ["doubtful"])
     assert doubtful.key.startswith("main/")
-    assert mail.message().startswith("0 sent, ")  # they stay in doubt until a person says
+    assert mail.message().startswith("0 sent, ")  # they stay in doubt until a person decides
+    assert [one.attempts for one in mail.ledger.outbox.of("mail", ["doubtful"])] == [doubtful.attempts]
+    mail.ledger.outbox.retry("mail", doubtful.key, by="dana")
+    mail.clock.advance(700)
+    count = len(mail.ledger.outbox.of("mail", ["done"]))
+    assert mail.run().ok and len(mail.ledger.outbox.of("mail", ["done"])) == count + 1
+    assert len(account.mails) > 60 == len(set(account.to()))  # dana has said that they did not get it
+    assert mail.message() == "0 sent"
 
 
 def test_a_death_before_sending_loses_nobody(
