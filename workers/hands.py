@@ -111,7 +111,7 @@ class RunHands:
 
     def _found(self, taken: Taken, key: str, find: Find | None) -> Any:
         """What the platform knows of an earlier attempt; None: nothing. Raises InDoubt where that cannot be told."""
-        why = "an earlier attempt may have been carried out"
+        why = ""
         try:
             if find is not None:
                 return find(key)
@@ -121,12 +121,11 @@ class RunHands:
             self._doubt(taken, problem)
             raise
         worker = self._desk.about.worker
-        doubt = InDoubt(
-            f"{taken.topic}: {why}; it is not done again",
+        self._doubt(taken, InDoubt(why) if why else None)
+        raise InDoubt(
+            f"{taken.topic}: {why or 'an earlier attempt may have been carried out'}; it is not done again",
             hint=f"`nova workers outbox {worker} --done {key}` where it was done, `--retry {key}` where it was not",
         )
-        self._doubt(taken, doubt)
-        raise doubt
 
     def _acted(self, taken: Taken, key: str, action: Callable[[str], Any]) -> Any:
         try:
@@ -150,9 +149,10 @@ class RunHands:
         self._desk.outbox_done(taken.topic, taken.key, kept)
         return kept
 
-    def _doubt(self, taken: Taken, problem: BaseException) -> None:
+    def _doubt(self, taken: Taken, problem: BaseException | None) -> None:
         """Where it cannot be written the row still names this run, which says the same once the run is over."""
-        words = problem.message if isinstance(problem, NovaError) else f"{type(problem).__name__}: {problem}"
+        words = "" if problem is None else f"{type(problem).__name__}: {problem}"
+        words = problem.message if isinstance(problem, NovaError) else words
         with suppress(NovaError):
             self._desk.once_doubt(taken.topic, taken.key, words[:_ERROR_CHARS])
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from nova.clock import to_us
 from nova.errors import Refused
@@ -20,6 +20,9 @@ from nova.ledger.schema import outbox
 
 if TYPE_CHECKING:
     from nova.ledger.store import Store
+
+
+DIED = "the run that was at it ended before it heard what came of it"
 
 
 def begin(conn: Connection, at: datetime, worker: str, run: str, what: str, key: str, payload: Any) -> Taken:
@@ -43,15 +46,17 @@ def begin(conn: Connection, at: datetime, worker: str, run: str, what: str, key:
         return effect.taken()
     if effect.state == "pending" and effect.run is not None and is_open(conn, effect.run):
         raise EffectHeld(f"the run {effect.run} is at {topic} {key!r}")
-    attempts = effect.attempts + 1
+    doubtful = effect.state == "doubtful" or effect.run is not None
+    attempts = effect.attempts if doubtful else effect.attempts + 1  # who asks what came of it attempts nothing
     values = {"state": "pending", "run": run, "attempts": attempts}
     conn.execute(update(outbox).where(*named(worker, topic, key)).values(values))
-    doubtful = effect.state == "doubtful" or effect.run is not None
     return replace(effect, run=run, attempts=attempts).taken(doubtful=doubtful)
 
 
 def doubt(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, error: str) -> None:
-    values = {"state": "doubtful", "error": error, "due_us": to_us(at)}
+    """Without words of its own the error stays what it was."""
+    words = error or func.coalesce(outbox.c.error, DIED)
+    values = {"state": "doubtful", "error": words, "due_us": to_us(at)}
     conn.execute(update(outbox).where(*held(worker, run, topic, key)).values(values))
 
 

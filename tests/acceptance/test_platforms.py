@@ -19,7 +19,7 @@ def test_calls_of_commands_are_counted_and_one_that_fails_often_is_warned_of(nov
     nova.run("platforms", "check", "github", code=69)
     (github,) = nova.json("platforms", "health")["platforms"]
     assert (github["platform"], github["calls"], github["errors"], github["error_rate"]) == ("github", 3, 3, 1.0)
-    (hour,) = nova.json("platforms", "health", "github", "--hours", "2")["github"]
+    (hour,) = nova.json("platforms", "health", "github", "--hours", "2")["by_hour"]
     assert "cannot be reached" in hour["last_error"]
     listed = {row["name"]: row["last_24h"] for row in nova.json("platforms", "list")["platforms"]}
     assert (listed["github"]["calls"], listed["stripe"]) == (3, None)

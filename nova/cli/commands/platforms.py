@@ -73,23 +73,21 @@ def health(
       nova platforms health stripe --hours 48
     """
     with session() as nova:
-        now = nova.clock.now()
         sums = list(_sums(nova, hours).values()) if name is None else _of_one(nova, name, hours)
     if json:
-        emit({"hours": hours, "platforms" if name is None else name: [_plain(one) for one in sums]})
+        rows = [_plain(one) for one in sums]
+        emit({"hours": hours, "platforms": rows} if name is None else {"hours": hours, "name": name, "by_hour": rows})
         return
     if not sums:
         note(f"no call was made in the last {hours} hours")
         return
     head = Column("platform" if name is None else "hour")
     columns = (head, *_FIGURES, Column("last error", wrap=True))
-    rows = []
+    shown = []
     for one in sums:
         first = one.platform if name is None else render.when(from_us(one.hour * HOUR_US))
-        hour = one.error_hour
-        ago = f" ({render.age(from_us(hour * HOUR_US), now)})" if hour is not None and name is None else ""
-        rows.append((first, *_figures(one), f"{one.last_error}{ago}" if one.last_error else render.NOTHING))
-    table(columns, rows)
+        shown.append((first, *_figures(one), one.last_error or render.NOTHING))
+    table(columns, shown)
 
 
 def _sums(nova: Nova, hours: int) -> dict[str, CallSums]:

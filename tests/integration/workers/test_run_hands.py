@@ -187,6 +187,7 @@ def test_what_may_have_been_done_is_not_repeated(rig: Rig, runtime: str, vendor:
     assert len(vendor.accepted) == 1
     assert rig.ledger.outbox.counts("w")["doubtful"] == 1
     (effect,) = rig.ledger.outbox.of("w")
+    assert (effect.attempts, effect.error) == (1, "cut off"), "it is still told why"
     assert rig.ledger.once.settle("w", effect.key, by="kim")[0].state == "done"
     with pytest.raises(Refused):
         rig.ledger.once.settle("w", effect.key, by="kim")
