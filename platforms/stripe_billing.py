@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nova.errors import UsageProblem
 from nova.money import Money
 from platforms.base import Missing
+from platforms.stripe_mapping import id_of
 from platforms.stripe_money import to_stripe
 from platforms.stripe_objects import Customer, Invoice, Subscription, customer_in, invoice_in, subscription_in
 from platforms.stripe_requests import Params, Requests, at, tags
@@ -224,6 +225,12 @@ class Invoices:
         """`status`: draft, open, paid, uncollectible or void."""
         params: Params = {"customer": customer, "subscription": subscription, "status": status}
         return map(invoice_in, self._requests.rows("/v1/invoices", params, most))
+
+    def payments(self, id: str) -> tuple[str, ...]:
+        """The payment intents that paid it."""
+        rows = self._requests.rows("/v1/invoice_payments", {"invoice": id, "status": "paid"})
+        found = ((row.get("payment") or {}).get("payment_intent") for row in rows)
+        return tuple(intent for one in found if (intent := id_of(one)))
 
     def _act(self, action: str, id: str, key: str | None) -> Invoice:
         return invoice_in(self._requests.post(f"invoice {action}", at("invoices", id, action), {}, key))

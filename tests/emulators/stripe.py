@@ -394,14 +394,22 @@ class Shop(Api):
             found |= {"status": "open", "number": "EMU-0001", "hosted_invoice_url": url}
         return found
 
+    def _method_of(self, buyer: str) -> str:
+        settings = self._account.get(buyer, "customer").get("invoice_settings") or {}
+        return settings.get("default_payment_method") or "pm_card_visa"
+
     def _pay(self, found: Object, params: Params) -> Object:
         if found["status"] != "open":
             raise Unacceptable(f"Invoice is {found['status']}, and cannot be paid.")
         said = {"customer": found["customer"], "invoice": found["id"]}
         intent = self._account.create_intent(found["amount_due"], found["currency"], {}, **said)
-        sale = self._account.confirm(intent, "pm_card_visa")
+        sale = self._account.confirm(intent, self._method_of(found["customer"]))
         self._shop.make(basic.invoice_payment(self._shop.new_id("inpay"), found, intent["id"]))
         amount = found["amount_due"]
+        if found.get("subscription"):
+            subscription = self._account.get(found["subscription"], "subscription")
+            if subscription["status"] in ("past_due", "unpaid"):
+                self._shop.change(subscription, {"status": "active"})
         return _with(
             found, status="paid", paid=True, amount_paid=amount, amount_remaining=0, attempt_count=1,
             payment_intent=intent["id"], charge=sale.charge,

@@ -26,20 +26,20 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) and not value.strip().startswith("[") else value
 
 
-def _span(value: Any) -> Any:
+def span(value: Any) -> Any:
     try:
         return parse_duration(str(value))
     except NovaError as problem:
         raise ValueError(problem.message) from None
 
 
-def _zone(name: str) -> str:
+def zone_name(name: str) -> str:
     if name not in available_timezones():
         raise ValueError(f"there is no zone {name!r}: write it as Europe/Vienna")
     return name
 
 
-def _span_of_day(text: str) -> str:
+def span_of_day(text: str) -> str:
     try:
         begins, ends = (time.fromisoformat(part.strip().zfill(5)) for part in text.split("-"))
     except ValueError:
@@ -54,7 +54,7 @@ class Step(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: Annotated[float, BeforeValidator(_span)] = 0.0
+    after: Annotated[float, BeforeValidator(span)] = 0.0
     subject: Annotated[list[str], BeforeValidator(_one_or_many)] = []
     text: str | None = None
     html: str | None = None
@@ -85,7 +85,7 @@ class EmailConfig(BaseModel):
     sendgrid_list: str | None = Field(
         None, description="Or a list at SendGrid, by name or id; fetched again every list_refresh."
     )
-    list_refresh: Annotated[float, BeforeValidator(_span)] = Field(86_400.0, description="As 6h or 1d.")
+    list_refresh: Annotated[float, BeforeValidator(span)] = Field(86_400.0, description="As 6h or 1d.")
     email_field: str = Field("email", description="The column of the address; the others are the template's variables.")
     subject: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
         [], description="Of a single mail; a JSON list holds variants to try."
@@ -102,8 +102,8 @@ class EmailConfig(BaseModel):
     from_email: str | None = Field(None, description="Instead of SENDGRID_FROM_EMAIL.")
     from_name: str | None = Field(None, description="Instead of SENDGRID_FROM_NAME.")
     reply_to: str | None = Field(None, description="Where answers go.")
-    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="Of the hours and days below.")
-    quiet_hours: Annotated[str, AfterValidator(_span_of_day)] | None = Field(
+    timezone: Annotated[str, AfterValidator(zone_name)] = Field("UTC", description="Of the hours and days below.")
+    quiet_hours: Annotated[str, AfterValidator(span_of_day)] | None = Field(
         None, description="When nothing is sent: 21:00-08:00."
     )
     send_hour: int | None = Field(None, ge=0, le=23, description="The hour before which nothing is sent on a day.")

@@ -27,6 +27,7 @@ BUILT_IN = {
     "llm_agent": "llm_agent.py:LlmAgent",
     "product_agent": "product_agent.py:ProductAgent",
     "scraper_agent": "scraper.py:ScraperAgent",
+    "subscription_agent": "subscription_agent.py:SubscriptionAgent",
     "social_agent": "social_agent.py:SocialAgent",
 }
 COMMANDS = ("shell",)  # agents of nova's own whose runs are commands: process groups, whatever runtime is declared

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,7 +29,7 @@ from tests.emulators.sendgrid import SendGridEmulator
 from tests.integration.workers.conftest import Agents, Rig, booked
 from workers.agents.email_agent import EmailAgent
 from workers.agents.registry import describe, resolver
-from workers.base_worker import RunResult
+from workers.base_worker import BaseWorker, RunResult
 from workers.context import RunContext
 from workers.gate import LateRun
 from workers.hosts.local_desk import LocalDesk
@@ -45,7 +45,10 @@ class Died(BaseException):
 
 
 class Deployment:
-    """Of the email agent: each `run` is one of its runs, on a real desk. `dies` are left open by their manager."""
+    """Of an agent: each `run` is one of its runs, on a real desk. `settings` are those of the manager."""
+
+    agent: ClassVar[type[BaseWorker]] = EmailAgent
+    name: ClassVar[str] = "email_agent"
 
     def __init__(self, home: Path, account: SendGridEmulator) -> None:
         self.home, self.account = home, account
@@ -56,6 +59,7 @@ class Deployment:
         )  # fmt: skip
         self.config: dict[str, Any] = {"recipients": "list.csv", **ONE}
         self.prices = ""
+        self.settings: dict[str, str] = {}
         self.spent: list[Money] = []
         self._runs = 0
         (home / "data").mkdir()
@@ -70,17 +74,18 @@ class Deployment:
         self._runs += 1
         ref = RunRef(f"r{self._runs}", "mail", f"mail#{index}", "marketing", "m-1")
         self.ledger.runs.started(ref, self.clock.now())
-        _, checked = resolver(self.home)("email_agent", {**self.config, **config})
+        _, checked = resolver(self.home)(self.name, {**self.config, **config})
         return RunContext(LocalDesk(self._run(ref, index)), checked), ref  # type: ignore[arg-type]
 
     def run(self, index: int = 1, **config: Any) -> RunResult:
         context, ref = self.context(index, **config)
         try:
-            result = EmailAgent().run(context)
+            result = self.agent().run(context)
         except Exception:
             self.ledger.runs.ended(ref, self.clock.now(), "failed")
             raise
         self.ledger.runs.ended(ref, self.clock.now(), "succeeded")
+        assert result is not None
         return result
 
     def message(self, index: int = 1, **config: Any) -> str:
@@ -88,7 +93,7 @@ class Deployment:
 
     def _run(self, ref: RunRef, index: int) -> Any:
         settings = {"NOVA_HOME": str(self.home), "SENDGRID_API_KEY": self.account.key, "SENDGRID_API_BASE": self.url}
-        settings |= {"SENDGRID_FROM_EMAIL": "news@shop.example", "NOVA_PLATFORM_PRICES": self.prices}
+        settings |= {"SENDGRID_FROM_EMAIL": "news@shop.example", "NOVA_PLATFORM_PRICES": self.prices, **self.settings}
         links = TrackedLinks(self.ledger, "https://go.example", self.home)
         services = SimpleNamespace(
             ledger=self.ledger, clock=self.clock, manager="m-1", links=links,
