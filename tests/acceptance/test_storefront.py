@@ -71,7 +71,7 @@ def test_what_a_platform_tells_otherwise_is_named_and_exits_1(nova: Home, store:
     sale = next(row for row in map(json.loads, booked.splitlines()) if row.get("kind") == "revenue")
     other = nova.path / "other.jsonl"
     store.sell("30.00", worker="mailer", at=SystemClock().now())
-    other.write_text(json.dumps({**sale, "id": _newest(store), "amount": "31.00"}) + "\n")
+    other.write_text(json.dumps({**sale, "id": _newest(store), "currency": "EUR"}) + "\n")
     nova.run("ledger", "import", str(other))
     told = nova.run("revenue", "sync", "stripe", code=1)
     assert "stripe" in told.stderr and _newest(store) in told.stderr

@@ -299,14 +299,19 @@ def hooks(
     Example:
       nova platforms gumroad hooks --add https://nova.example/webhooks/gumroad/SECRET --on sale --on refund
     """
+    from dataclasses import replace
+
+    from nova.config import secret_values
+    from nova.secrecy import Scrubber
     from platforms.gumroad_integration import RESOURCES
 
-    with _account() as (_, gumroad):
+    with _account() as (nova, gumroad):
         if remove is not None:
             gumroad.delete_hook(remove)
         for resource in (on or RESOURCES) if add is not None else ():
             gumroad.create_hook(resource, str(add))
-        found = list(gumroad.hooks())
+        hidden = Scrubber(secret_values(nova.settings))
+        found = [replace(one, url=hidden.text(one.url)) for one in gumroad.hooks()]
     if json:
         emit({"hooks": found})
         return
