@@ -109,6 +109,32 @@ def expect_single_writes(conn: Connection) -> None:
         conn.exec_driver_sql(pragma)
 
 
+# Where somebody else checkpoints meanwhile, a commit does it only when the log has grown beyond measure.
+_CHECKPOINTED_BESIDE = ("PRAGMA wal_autocheckpoint=40000",)
+_LOG_GROWN = 8 * 1024 * 1024
+
+
+def expect_checkpoints_beside(conn: Connection) -> None:
+    """So that no commit waits for one. Somebody has to call `checkpoint` now and then."""
+    for pragma in _CHECKPOINTED_BESIDE:
+        conn.exec_driver_sql(pragma)
+
+
+def checkpoint(engine: Engine, path: Path) -> None:
+    """Moves what stands in a log that has grown into the database, while others go on reading and writing."""
+    try:
+        if path.with_name(f"{path.name}-wal").stat().st_size < _LOG_GROWN:
+            return
+    except OSError:
+        return
+    raw = engine.raw_connection()
+    try:
+        assert raw.driver_connection is not None
+        raw.driver_connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        raw.close()
+
+
 def driver_of(conn: Connection) -> sqlite3.Connection:
     driver: Any = conn.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)

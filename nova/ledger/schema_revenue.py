@@ -26,7 +26,7 @@ deliveries = Table(
     PrimaryKeyConstraint("endpoint", "id"),
     sqlite_with_rowid=False,
 )
-Index("deliveries_undone", deliveries.c.due_us, sqlite_where=deliveries.c.state == "waiting")
+Index("deliveries_undone", deliveries.c.endpoint, deliveries.c.due_us, sqlite_where=deliveries.c.state == "waiting")
 Index("deliveries_dead", deliveries.c.received_us, sqlite_where=deliveries.c.state == "dead")
 
 # Addresses whose clicks are counted: `slug` follows from the rest, so that the same link is one row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -15,7 +16,14 @@ from sqlalchemy.exc import DBAPIError
 
 from nova.clock import Clock, from_us, to_us
 from nova.errors import NovaError
-from nova.ledger.dialect import WRITES, make_engine, path_of, translated
+from nova.ledger.dialect import (
+    WRITES,
+    checkpoint,
+    expect_checkpoints_beside,
+    make_engine,
+    path_of,
+    translated,
+)
 from nova.ledger.fence import Fence, Fenced
 from nova.ledger.group import GroupWriter
 from nova.ledger.migrations import bring_up_to_date
@@ -131,6 +139,17 @@ class Store:
             with self._engine.connect() as conn, conn.begin():
                 yield conn
         except (DBAPIError, UnicodeEncodeError) as error:
+            raise translated(error, self.path) from error
+
+    def checkpoint_beside(self) -> None:
+        """From now on no commit of this process waits for a checkpoint: `checkpoint` is called by another thread."""
+        self.apply(expect_checkpoints_beside)
+
+    def checkpoint(self) -> None:
+        """Does nothing where there is little to do."""
+        try:
+            checkpoint(self._engine, self.path)
+        except (DBAPIError, sqlite3.Error) as error:
             raise translated(error, self.path) from error
 
     def close(self, timeout_s: float = 10.0) -> None:

@@ -36,6 +36,7 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="nova-webhooks", daemon=True)
 
     def start(self) -> None:
+        self._nova.ledger.store.checkpoint_beside()
         self._thread.start()
 
     def stop(self, within_s: float) -> None:
@@ -49,6 +50,7 @@ class Background:
             wait_s = _LOOK_S
             try:
                 self._refresh()
+                self._nova.ledger.store.checkpoint()
                 if self._processor.step():
                     wait_s = 0.0
             except NovaError as problem:

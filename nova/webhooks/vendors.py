@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from nova.ledger import deliveries, suppressions, touches
 from nova.ledger.deliveries import Delivery
+from nova.ledger.entries import find_entries
 from nova.ledger.touches import Touch
 from nova.people import subject_of_email
 from nova.revenue import booking
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from nova.fleet.webhooks import WebhookSender
+    from nova.ledger.store import Store
     from nova.webhooks.office import Office
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class Sales(Protocol):
     def close(self) -> None: ...
 
 
+Settled = Callable[["Connection", "Store", PlatformEvent], PlatformEvent]
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A delivery, and the program around it."""
@@ -49,14 +54,15 @@ class Kept:
         self.nova.ledger.deliveries.done([self.delivery], remark)
         return remark
 
-    def book(self, events: Sequence[PlatformEvent]) -> str:
+    def book(self, told: Sequence[PlatformEvent], settled: Settled | None = None) -> str:
         """Raises BadDelivery, with nothing booked, where the ledger holds something else under the same id."""
         store, now = self.nova.ledger.store, self.nova.clock.now()
         dividing = rule_of(self.nova.fleet.snapshot().policy).model != DIRECT
 
         def work(conn: Connection) -> str:
+            events = told if settled is None else [settled(conn, store, event) for event in told]
             tags = {event.id: event.tag for event in events if event.tag is not None}
-            booked = booking.book(conn, store, events[0].source, events, tags, dividing=dividing)
+            booked = booking.book(conn, store, told[0].source, events, tags, dividing=dividing)
             if booked.conflicts:
                 raise BadDelivery(booked.conflicts[0])
             remark = f"{len(booked.new)} booked" if booked.new else "booked before"
@@ -66,11 +72,22 @@ class Kept:
         return self.nova.ledger.apply(work)
 
 
+def _as_it_stands(conn: Connection, store: Store, event: PlatformEvent) -> PlatformEvent:
+    """A sender's messages come in any order, so none restates another: the first word on an id holds."""
+    known = find_entries(conn, store, [(event.source, event.id)]).get((event.source, event.id))
+    if known is None:
+        return event
+    if known.effect != event.effect:
+        there, now = (f"{one} {one.currency}" for one in (known.effect, event.effect))
+        raise BadDelivery(f"{known.ref} is in the ledger as {there}, not {now}")
+    return replace(event, at=known.entry.at)
+
+
 def sale(kept: Kept, sender: WebhookSender) -> str | None:
     """What a declared sender tells of a sale or a refund."""
     one = kept.delivery
     told = sale_of(sender, one.body, one.received_at, kept.nova.ledger.store.currency)
-    return kept.done(told.why) if isinstance(told, Nothing) else kept.book([told])
+    return kept.done(told.why) if isinstance(told, Nothing) else kept.book([told], _as_it_stands)
 
 
 def asks_for_sync(one: Delivery) -> bool:

@@ -13,7 +13,7 @@ from nova.bootstrap import Nova
 from nova.clock import ManualClock, to_us
 from nova.errors import LockHeld, NotFound, Unreachable
 from nova.fleet.webhooks import WebhookSender
-from nova.ledger.deliveries import MOST_ATTEMPTS, Arrived
+from nova.ledger.deliveries import MOST_ATTEMPTS, Arrived, keep
 from nova.ledger.links import Visit
 from nova.money import Money
 from nova.people import subject_of_email
@@ -72,9 +72,10 @@ def revenue(nova: Nova, source: str) -> Money:
     return Money(rows or 0, "USD")
 
 
-def test_a_sale_is_booked_once_for_its_worker(nova: Nova, processor: Processor) -> None:
+def test_a_sale_is_booked_once_for_its_worker(nova: Nova, processor: Processor, clock: ManualClock) -> None:
     arrive(nova, "shop", order("o-1"), order("o-1"), order("o-2", "5"))
     assert processor.step() == 3
+    clock.advance(60)
     arrive(nova, "shop", order("o-2", "5.00"), first=10)
     processor.step()
     assert states(nova) == {"done": 4}
@@ -322,3 +323,30 @@ def test_an_id_is_found_by_its_beginning(nova: Nova) -> None:
             nova.ledger.deliveries.find("shop", id)
     with pytest.raises(NotFound):
         service.replay(nova, "nobody", [], "me")
+
+
+def test_whose_deliveries_are_due_is_told_the_longest_waiting_first(nova: Nova, clock: ManualClock) -> None:
+    found = nova.ledger.deliveries
+    assert found.endpoints_due(clock.now()) == []
+    for name in ("shop", "stripe", "alpha"):
+        arrive(nova, name, *[b"{}"] * 3)
+        clock.advance(1)
+    assert found.endpoints_due(clock.now()) == ["shop", "stripe", "alpha"]
+    found.failed(found.due("shop", clock.now()), "later")
+    found.done(found.due("stripe", clock.now())[:1])
+    assert found.endpoints_due(clock.now()) == ["stripe", "alpha"]
+    clock.advance(10)
+    assert found.endpoints_due(clock.now()) == ["stripe", "alpha", "shop"]
+
+
+def test_the_log_of_the_database_is_taken_in_beside_the_commits(
+    open_nova: Callable[..., Nova], clock: ManualClock
+) -> None:
+    store = open_nova(grouped=True).ledger.store
+    store.checkpoint_beside()
+    body = b"x" * 900_000
+    for number in range(12):
+        store.apply(lambda conn, number=number: keep(conn, [Arrived("shop", f"d{number}", 0, None, body)]))
+    assert store.path.stat().st_size < 5_000_000
+    store.checkpoint()
+    assert store.path.stat().st_size > 10_000_000
