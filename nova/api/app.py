@@ -1,4 +1,4 @@
-"""What `nova serve` answers: webhooks, tracked links, who wants no more mail, and whether it is well.
+"""What `nova serve` answers: webhooks, tracked links, who wants no more mail, feeds, and whether it is well.
 
 Every error is one line of JSON.
 """
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from nova.api.departures import Departures
+from nova.api.feeds import Feeds
 from nova.api.redirect import Redirects
 from nova.errors import NotFound, NovaError
 from nova.webhooks.endpoints import GUMROAD, Endpoints
@@ -41,6 +42,7 @@ class Parts:
     endpoints: Callable[[], Endpoints]
     redirects: Redirects
     departures: Departures | None = None
+    feeds: Feeds | None = None
 
 
 def application(parts: Parts) -> Starlette:
@@ -62,6 +64,7 @@ def application(parts: Parts) -> Starlette:
             Route("/webhooks/{name}/{rest}", webhooks, methods=["POST"]),
             Route("/l/{slug}", link, methods=["GET"]),
             *([Route("/u/{token}", parts.departures.answer, methods=["GET", "POST"])] if parts.departures else ()),
+            *([Route("/feeds/{name}", parts.feeds.answer, methods=["GET"])] if parts.feeds else ()),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},

@@ -11,12 +11,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from nova.api.app import Parts, application
 from nova.api.departures import Departures
+from nova.api.feeds import Feeds, licensed
 from nova.api.redirect import Redirects
 from nova.errors import LockHeld, Refused, UsageProblem
 from nova.secrecy import Scrubber
@@ -100,7 +102,10 @@ async def _serve(nova: Nova, listener: socket.socket, scrubber: Scrubber, ready:
     background = Background(nova, Processor(nova), scrubber.add)
     redirects = Redirects(nova.ledger.links, nova.clock, nova.settings.nova_home)
     departures = Departures(nova.ledger.suppressions, nova.settings.nova_home)
-    server = _Server(_configuration(Parts(intake, lambda: background.endpoints, redirects, departures)))
+    feeds = Feeds(
+        lambda: nova.fleet.snapshot().deployments, partial(licensed, nova), nova.settings.nova_home / "data", nova.clock
+    )
+    server = _Server(_configuration(Parts(intake, lambda: background.endpoints, redirects, departures, feeds)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)

@@ -68,6 +68,11 @@ class ScraperConfig(BaseModel):
     watch: bool = Field(False, description="Tells what is new, changed or gone; output then holds the changes.")
     export: str | None = Field(None, description="A .csv, .json or .jsonl file with all rows as they are now (watch).")
     feed: str | None = Field(None, description="An .xml (Atom) or .json feed of the latest changes (watch).")
+    buyers: str | None = Field(
+        None,
+        description="Who may read the feed at `nova serve`, /feeds/NAME?key=…: gumroad:PRODUCT (whose licence keys), "
+        "keys:FILE (a key a line), or public. Default: nobody.",
+    )
     feed_title: str | None = Field(None, description="Default: the deployment's name.")
     time_field: str | None = Field(None, description="Adds a field with the time of the fetch.")
     cost_per_page: Decimal | None = Field(None, ge=0, description="Asked of the budget before each page.")
@@ -100,6 +105,14 @@ class ScraperConfig(BaseModel):
             _checked(Selector.parse, css)
         return css
 
+    @field_validator("buyers")
+    @classmethod
+    def _buyers(cls, buyers: str | None) -> str | None:
+        kind, _, what = (buyers or "public").partition(":")
+        if not (buyers in (None, "public") or (kind in ("gumroad", "keys") and what.strip())):
+            raise ValueError("write gumroad:PRODUCT, keys:FILE or public")
+        return buyers
+
     @field_validator("output", "export", "feed")
     @classmethod
     def _suffix(cls, name: str | None, info: ValidationInfo) -> str | None:
@@ -122,6 +135,8 @@ class ScraperConfig(BaseModel):
                     _checked(Selector.parse, text, f"{name}: ")
         if self.watch and not self.key:
             raise ValueError("watch needs a key: the fields that make a row the same over time")
+        if self.buyers is not None and self.feed is None:
+            raise ValueError("buyers are of a feed: set feed too")
         if not self.watch and (self.export or self.feed):
             raise ValueError("export and feed are for a listing that is watched: set watch=true")
         unknown = [name for name in self.key if name not in self.fields]
