@@ -27,11 +27,17 @@ def same(conn: Connection, now_us: int, groups: Iterable[Sequence[str]]) -> int:
     """
     wanted = [group for group in (sorted(set(names)) for names in groups) if len(group) > 1]
     known = _roots(conn, {name for group in wanted for name in group})
-    joined = 0
+    joined, strangers = 0, _Strangers(conn, now_us)
     for group in wanted:
+        if not any(name in known for name in group):
+            joined += 1
+            strangers.add(group)
+            known |= dict.fromkeys(group, group[0])
+            continue
         roots = {_root(known, name) for name in group}
         if len(roots) == 1 and all(name in known for name in group):
             continue
+        strangers.save()
         joined += 1
         least = min(roots)
         others = subjects.c.subject.in_(sorted(roots - {least}))
@@ -42,7 +48,25 @@ def same(conn: Connection, now_us: int, groups: Iterable[Sequence[str]]) -> int:
             conn.execute(insert(subjects), [{"alias": name, "subject": least, "at_us": now_us} for name in new])
         known |= dict.fromkeys([*group, *roots, *members], least)
         credits.outdate_subjects(conn, _of(conn, [least])[least])
+    strangers.save()
     return joined
+
+
+class _Strangers:
+    """People of whom no name was known: a first reading brings very many, who are saved together."""
+
+    def __init__(self, conn: Connection, now_us: int) -> None:
+        self._conn, self._now_us = conn, now_us
+        self._rows: list[dict[str, object]] = []
+
+    def add(self, group: Sequence[str]) -> None:
+        self._rows += [{"alias": name, "subject": group[0], "at_us": self._now_us} for name in group]
+
+    def save(self) -> None:
+        if self._rows:
+            self._conn.execute(insert(subjects), self._rows)
+            credits.outdate_subjects(self._conn, [str(row["alias"]) for row in self._rows])
+            self._rows = []
 
 
 def names(conn: Connection, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -174,8 +174,8 @@ def _learn(
         if event.object is not None and (event.evidence or event.subjects)
     ]
     if told:
-        credits.learn(conn, told)
         subjects.same(conn, store.now_us(), [event.subjects for event in events])
+        credits.learn(conn, told)  # after it, or what is new would be looked at again for being of people just known
 
 
 def _told(event: PlatformEvent, object: str, tag: Tag | None, dividing: bool) -> Credit:
