@@ -48,7 +48,11 @@ class Parts:
 def application(parts: Parts) -> Starlette:
     async def link(request: Request) -> Response:
         slug = request.path_params["slug"]
-        target = await parts.redirects.target(slug, request.query_params, request.headers, request.method)
+        try:
+            target = await parts.redirects.target(slug, request.query_params, request.headers, request.method)
+        except NovaError as problem:
+            log.error("link_not_read", extra={"action": "link_not_read", "error": problem.message})
+            return _problem(503, "it cannot be looked up now", {"retry-after": "5"})
         if target is None:
             return _problem(404, "no such link")
         return RedirectResponse(target, 302, {"cache-control": "no-store"})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from nova.errors import NovaError
 from nova.ledger.links import Link, Visit
 from nova.link_tokens import PARAMETER, link_key, subject_in
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from nova.clock import Clock
     from nova.ledger.links import Links
+
+log = logging.getLogger(__name__)
 
 _MACHINES = re.compile(
     r"bot\b|bot/|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|skype|embedly|scan|monitor|check"
@@ -43,7 +47,10 @@ class Redirects:
     def _visited(self, link: Link, token: str | None) -> str:
         person = None if token is None else subject_in(self._key, link.slug, token)
         id = secrets.token_hex(10)
-        self._links.visited(Visit(id, link, self._clock.now(), person))
+        try:
+            self._links.visited(Visit(id, link, self._clock.now(), person))
+        except NovaError as problem:  # who follows a link is led on, whether it can be written down or not
+            log.error("click_not_kept", extra={"action": "click_not_kept", "error": problem.message})
         return id
 
 

@@ -185,7 +185,7 @@ class Deliveries:
 
     def prune(self, before: datetime) -> int:
         """Removes some of what is done and came before then. Returns how many; 0 when none is left."""
-        values = {"before": to_us(before), "most": 10 * _CHUNK}
+        values = {"before": to_us(before), "most": _CHUNK}
         return self._store.apply(lambda conn: conn.execute(_PRUNE, values).rowcount)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
+_AFTER_TROUBLE_S = 5.0
 _READ_AGAIN_S = 10.0  # what `.env` files say
 
 
@@ -54,8 +55,10 @@ class Background:
                 if self._processor.step():
                     wait_s = 0.0
             except NovaError as problem:
+                wait_s = _AFTER_TROUBLE_S
                 log.warning("webhooks_wait", extra={"action": "webhooks_wait", "error": problem.message})
             except Exception:
+                wait_s = _AFTER_TROUBLE_S
                 log.exception("webhooks_failed", extra={"action": "webhooks_failed"})
 
     def _refresh(self) -> None:

@@ -15,6 +15,7 @@ from nova.api.departures import Departures
 from nova.api.redirect import Redirects, is_person
 from nova.bootstrap import Nova
 from nova.clock import ManualClock
+from nova.errors import Unreachable
 from nova.people import subject_of_email
 from nova.webhooks.endpoints import endpoints
 from nova.webhooks.intake import Intake
@@ -87,6 +88,19 @@ def test_a_body_grows_no_further_than_it_may(grouped: Nova) -> None:
     assert asked(grouped, parts, "silent", {"content-length": "10"})[0] == 413
     for length in ("1000001", "9" * 30):
         assert asked(grouped, [], "silent", {"content-length": length})[0] == 413
+
+
+def test_who_follows_a_link_is_led_on_though_it_cannot_be_written_down(
+    grouped: Nova, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unreachable("100000 records wait already")
+
+    link = grouped.ledger.links.make("mailer", "https://shop.example/")
+    monkeypatch.setattr(grouped.ledger.links, "visited", full)
+    redirects = Redirects(grouped.ledger.links, clock, grouped.settings.nova_home)
+    target = asyncio.run(redirects.target(link.slug, {}, {"user-agent": "Mozilla/5.0 Firefox/140.0"}, "GET"))
+    assert target is not None and target.startswith("https://shop.example/")
 
 
 def test_programs_are_no_people() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from nova.bootstrap import Nova
 from nova.clock import ManualClock, to_us
+from nova.daemon import WaitingWebhooks
 from nova.errors import LockHeld, NotFound, Unreachable
 from nova.fleet.webhooks import WebhookSender
 from nova.ledger.deliveries import MOST_ATTEMPTS, Arrived, keep
@@ -313,6 +314,15 @@ def test_one_process_at_a_time_looks_into_them(nova: Nova, open_nova: Callable[.
     nova.clock.advance(3)  # type: ignore[attr-defined]
     assert Processor(nova, sync=slow).step() == 1
     assert counts == [0]
+
+
+def test_the_manager_looks_into_what_serve_left(nova: Nova) -> None:
+    waiting = WaitingWebhooks(nova)
+    waiting()
+    nova.fleet.add_webhook(SHOP)
+    arrive(nova, "shop", *[order(f"o-{number}") for number in range(3)])
+    waiting()
+    assert states(nova) == {"done": 3}
 
 
 def test_an_id_is_found_by_its_beginning(nova: Nova) -> None:
