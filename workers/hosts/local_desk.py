@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING = object()
+_LONGEST_HOLD_S = 2 * 86_400.0  # no platform asks for more, and one run must not hold up all others for good
+_ERROR_CHARS = 4_000
 
 
 class LocalDesk:
@@ -86,10 +88,11 @@ class LocalDesk:
             return self._exchange.paces.take(lane, every_s)
 
     def hold(self, lane: str, seconds: float) -> None:
-        self._exchange.paces.hold(lane, seconds)
+        self._exchange.paces.hold(lane, min(seconds, _LONGEST_HOLD_S))
 
     def seen(self, platform: str, seconds: float, limited: bool, error: str | None) -> None:
-        self._exchange.health.count(platform, seconds, limited=limited, error=error)
+        told = None if error is None else self._run.services.logs.scrubber.text(error[:_ERROR_CHARS])
+        self._exchange.health.count(platform, seconds, limited=limited, error=told)
 
     def lineage(self) -> str:
         with self._run.passing():
