@@ -259,6 +259,12 @@ class Gumroad:
 
         return facts(self, since)
 
+    def facts_of_subscription(self, id: str) -> list[SubscriptionFact]:
+        """All that is known of one, fetched again. Raises Missing."""
+        from platforms.gumroad_subscriptions import facts_of
+
+        return facts_of(self, id)
+
     def verify_license(self, product: str, key: str, *, count_use: bool = False) -> License:
         """Raises Missing for a key that is unknown, disabled or of an access that was revoked.
 

@@ -20,6 +20,7 @@ from platforms.gumroad_objects import Sale, Subscriber
 if TYPE_CHECKING:
     from platforms.gumroad_integration import Gumroad
 
+_OFTEN = ("monthly", "quarterly")  # of these a reading sees the charge before, too
 _PER = {"monthly": ("month", 1), "quarterly": ("quarter", 1), "biannually": ("month", 6), "yearly": ("year", 1),
         "every_two_years": ("year", 2)}  # fmt: skip
 
@@ -81,7 +82,7 @@ def _facts(subscriber: Subscriber, sales: Sequence[Sale]) -> Iterator[Subscripti
         brings = _monthly(charge.price, subscriber.recurrence)
         if price is None and _is_first(charge, subscriber):
             yield _fact(subscriber, charge, subscriber.trial_until or subscriber.since, "started", brings)
-        elif brings != price:
+        elif brings != price and (price is not None or subscriber.recurrence not in _OFTEN):
             yield _fact(subscriber, charge, charge.at, "changed", brings)
         price = brings
     last = charges[-1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nova.errors import PlatformRefused, Unreachable
 from nova.ledger.subscriptions import SubscriptionEvent
 from nova.people import subject_of, subject_of_email
+from nova.revenue.recheck import recheck_of
 from platforms.base import PlatformFailed
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def follow(ledger: Ledger, client: SubscriptionPlatform, source: str, overlap: t
     """Reads on where the last reading began. A platform that will not tell is noted, and stops no money."""
     name, now = cursor_of(source), ledger.store.clock.now()
     covered = ledger.cursors.get(name).covered_at
-    since = None if covered is None else min(covered, now) - overlap
+    since = None if covered is None else min(covered, now) - max(overlap, recheck_of(client, covered, now))
     try:
         for facts in _batches(iter(client.subscription_facts(since))):
             ledger.subscriptions.put([event_of(fact) for fact in facts])

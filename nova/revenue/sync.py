@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from nova.revenue.attribution.models import DIRECT
 from nova.revenue.attribution.rule import rule_of
 from nova.revenue.attribution.settle import settle_due
 from nova.revenue.booking import Booked
+from nova.revenue.recheck import recheck_of
 from nova.revenue.subscriptions import follow as follow_subscriptions
 from nova.revenue.tally import SourceReport, Tally
 from platforms.base import PlatformFailed
@@ -166,14 +167,8 @@ class _Source:
     def _reach(self, cursor: Cursor, since: datetime | None) -> _Reach:
         now = self._store.clock.now()
         if since is None and cursor.covered_at is not None:
-            since = min(cursor.covered_at, now) - max(self._overlap, self._recheck(cursor.covered_at, now))
+            since = min(cursor.covered_at, now) - max(self._overlap, recheck_of(self._client, cursor.covered_at, now))
         return _Reach(since, now)
-
-    def _recheck(self, covered_at: datetime, now: datetime) -> timedelta:
-        """A platform that changes old records without a trace is read further back, by the first sync of a day."""
-        same_day = covered_at.astimezone(UTC).date() == now.astimezone(UTC).date()
-        again: timedelta = getattr(self._client, "recheck", timedelta())
-        return timedelta() if same_day else again
 
     def _read(self, reader: EventReader, reach: _Reach) -> None:
         for read in self._pages(reader, reach):

@@ -16,8 +16,9 @@ from nova.people import subject_of_email
 from nova.revenue import booking
 from nova.revenue.attribution.models import DIRECT
 from nova.revenue.attribution.rule import rule_of
+from nova.revenue.subscriptions import event_of
 from nova.webhooks.bodies import BadDelivery, MailEvent, Nothing, mail_events, read_form, read_json, sale_of
-from platforms.events import PlatformEvent
+from platforms.events import PlatformEvent, SubscriptionFact
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOUCHES = {"open": "mail_open", "click": "mail_click"}
+_PINGS_OF_SUBSCRIPTIONS = ("cancellation", "subscription_updated", "subscription_ended", "subscription_restarted")
 _PINGS_OF_SALES = ("sale", "refund", "refunded", "dispute", "dispute_won", "")
 
 
 class Sales(Protocol):
     def sale_events(self, sale_id: str, ping: Mapping[str, str] | None = None) -> Sequence[PlatformEvent]:
         """Of one sale as Gumroad tells it now, with the address that the ping names. Raises Missing."""
+        ...
+
+    def facts_of_subscription(self, id: str) -> Sequence[SubscriptionFact]:
+        """All that is known of one subscription. Raises Missing."""
         ...
 
     def close(self) -> None: ...
@@ -91,16 +97,22 @@ def sale(kept: Kept, sender: WebhookSender) -> str | None:
 
 
 def asks_for_sync(one: Delivery) -> bool:
-    """Whether a ping of Gumroad is about more than one sale: then all that Gumroad tells is fetched."""
+    """Whether a ping of Gumroad is about no one sale or subscription: then all that Gumroad tells is fetched."""
     try:
         said = _ping(one.body)
     except BadDelivery:
         return False
-    return said.get("test") != "true" and not (said.get("resource_name", "") in _PINGS_OF_SALES and "sale_id" in said)
+    resource = said.get("resource_name", "")
+    of_one = (resource in _PINGS_OF_SALES and "sale_id" in said) or _of_subscription(said)
+    return said.get("test") != "true" and not of_one
+
+
+def _of_subscription(said: Mapping[str, str]) -> bool:
+    return said.get("resource_name", "") in _PINGS_OF_SUBSCRIPTIONS and "subscription_id" in said
 
 
 def gumroad_ping(kept: Kept) -> str | None:
-    """A ping proves nothing: the sale is fetched again."""
+    """A ping proves nothing: the sale, or the subscription, is fetched again."""
     from platforms.registry import revenue_platform
 
     said = _ping(kept.delivery.body)
@@ -108,6 +120,10 @@ def gumroad_ping(kept: Kept) -> str | None:
         return kept.done("a test: nothing to book")
     client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad", kept.nova.exchange.alone))
     try:
+        if _of_subscription(said):
+            told = [event_of(fact) for fact in client.facts_of_subscription(said["subscription_id"])]
+            kept.nova.ledger.subscriptions.put(told)
+            return kept.done(f"{len(told)} facts of a subscription")
         events = client.sale_events(said["sale_id"], said)
     finally:
         client.close()

@@ -265,13 +265,30 @@ def test_subscriptions_tell_what_they_bring_a_month(
     clock.advance(20 * 86400)
     one.failed = clock.now()
     fetch()
+    kept = {(one.id, one.kind, str(one.monthly)) for one in nova.ledger.subscriptions.all()}
     facts = sorted((fact.at, fact.id, fact.kind, str(fact.monthly)) for fact in gumroad.subscription_facts(None))
     told = {(id, kind, amount) for _, id, kind, amount in facts}
     assert told == {
         (one.id, "started", "10.00"), (one.id, "changed", "12.00"), (one.id, "ended", "0.00"),
         (two.id, "started", "10.00"), (two.id, "cancelled", "10.00"), (trial.id, "started", "10.00"),
     }  # fmt: skip
+    assert kept == told
     assert next(at for at, id, *_ in facts if id == trial.id) == trial.trial_until
+
+
+def test_a_ping_tells_of_a_subscription_that_no_sync_would_find(
+    nova: Nova, shop: Shop, clock: ManualClock, gumroad: Gumroad, fetch: Callable[..., Any]
+) -> None:
+    yearly = shop.subscribe(shop.product("Y", 12000, recurrence="yearly"))
+    fetch()
+    clock.advance(200 * 86400)
+    fetch()
+    clock.advance(100 * 86400)
+    yearly.asked = yearly.cancelled = clock.now()
+    fetch()
+    assert {one.kind for one in nova.ledger.subscriptions.all()} == {"started"}
+    told = {fact.kind: str(fact.monthly) for fact in gumroad.facts_of_subscription(yearly.id)}
+    assert told == {"started": "10.00", "cancelled": "10.00", "ended": "0.00"}
 
 
 def test_an_outage_is_told_and_leaves_the_ledger_whole(nova: Nova, shop: Shop, connect: Callable[..., Gumroad]) -> None:

@@ -22,7 +22,7 @@ from nova.webhooks import service
 from nova.webhooks.processing import KEPT, Processor
 from platforms import registry
 from platforms.base import Missing
-from platforms.events import PlatformEvent
+from platforms.events import PlatformEvent, SubscriptionFact
 from tests.integration.webhooks.conftest import Told
 from tests.signing import as_json
 
@@ -214,6 +214,10 @@ class Gumroad:
             raise Missing("gumroad does not know it")
         return self.sales[sale_id]
 
+    def facts_of_subscription(self, id: str) -> Sequence[SubscriptionFact]:
+        self.asked.append(id)
+        return [SubscriptionFact("gumroad", id, AT, "ended", None, "p", Money.parse("0", "USD"))]
+
     def close(self) -> None:
         pass
 
@@ -239,10 +243,18 @@ def test_a_ping_is_believed_only_as_far_as_gumroad_tells_it_again(
     assert gumroad.asked == ["s1", "s1", "nosuch"]
 
 
-def test_pings_of_subscriptions_are_a_sync_and_tests_are_nothing(
+def test_pings_of_a_subscription_fetch_it_again(nova: Nova, processor: Processor, gumroad: Gumroad) -> None:
+    ping = b"subscription_id=u1&resource_name=subscription_ended"
+    arrive(nova, "gumroad", ping, ping + b"&again=1")
+    processor.step()
+    assert [(one.id, one.kind) for one in nova.ledger.subscriptions.all()] == [("u1", "ended")]
+    assert gumroad.asked == ["u1", "u1"] and states(nova) == {"done": 2}
+
+
+def test_pings_of_something_else_are_a_sync_and_tests_are_nothing(
     nova: Nova, processor: Processor, gumroad: Gumroad, synced: Synced, clock: ManualClock
 ) -> None:
-    arrive(nova, "gumroad", b"subscription_id=1&resource_name=cancellation", b"sale_id=s1&test=true", b"", b"{}")
+    arrive(nova, "gumroad", b"payout_id=1&resource_name=payout", b"sale_id=s1&test=true", b"", b"{}")
     clock.advance(3)
     processor.step()
     assert synced.sources == ["gumroad"] and gumroad.asked == []
