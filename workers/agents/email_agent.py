@@ -8,7 +8,7 @@ run that died in the middle is gone on with, and what may have been sent is not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby, islice
 from pathlib import Path
@@ -201,21 +201,23 @@ class Mailing:
         if wanted <= 0:
             raise Enough(f"a run sends at most {self.config.max_per_run}")
         today = self.ctx.now().astimezone(self.config.zone).date()
-        with self._turn("quota"):
-            quota = Quota.of(self.state("quota", {}))
+        with self.ctx.turn(self._quota, wait_s=_WAIT_S):
+            quota = Quota.of(self.ctx.state.get(self._quota, {}))
             after, granted = quota.grant(today, wanted, self.config.warm_up, self.config.per_day)
             if not granted:
                 raise Enough(f"the {quota.used} mails of today are sent")
-            self.put("quota", after.said())
+            self.ctx.state[self._quota] = after.said()
         return granted
 
     def give_back(self, count: int) -> None:
         if count > 0:
-            with self._turn("quota"):
-                self.put("quota", Quota.of(self.state("quota", {})).back(count).said())
+            with self.ctx.turn(self._quota, wait_s=_WAIT_S):
+                self.ctx.state[self._quota] = Quota.of(self.ctx.state.get(self._quota, {})).back(count).said()
 
-    def _turn(self, name: str) -> AbstractContextManager[None]:
-        return self.ctx.turn(f"{self.name} {name}", wait_s=_WAIT_S)
+    @property
+    def _quota(self) -> str:
+        """Of all campaigns together: the warm-up is the sender's."""
+        return "sandbox quota" if self.config.sandbox else "quota"
 
     def state(self, name: str, default: Any) -> Any:
         return self.ctx.state.get(f"{self.name}.{name}", default)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nova.clock import to_us
 from nova.errors import Unreachable, UsageProblem
-from platforms.base import InDoubt, PlatformFailed, nothing_done
+from platforms.base import InDoubt, PlatformFailed, Stopped, nothing_done
 from platforms.sendgrid_mail import Address, Mail, Recipient, checked_email
 from workers.agents.email_plan import Plan, Progress
 from workers.agents.email_recipients import Row, mark_of
@@ -109,10 +109,12 @@ class Shard:
         What its people get now may differ from one to another; then the first kind is sent under its key, and the rest
         are due again.
         """
-        group = next(self._groups(plan.step, [mark for mark in plan.who if mark in self._listed]), None)
+        declared = plan.step < len(self._config.series)
+        marks = [mark for mark in plan.who if mark in self._listed] if declared else []
+        group = next(self._groups(plan.step, marks), None)
         if group is not None:
             self._send(plan, group, new=False)
-        elif not self._tally.problems:  # nobody of it is on the list any more
+        elif not marks:  # nobody of it is on the list any more, or the step is no more
             self._progress.finish(plan, self._now_min())
             self._save()
 
@@ -130,6 +132,8 @@ class Shard:
                 self._progress.drop(plan)
                 self._save()
                 self._mailing.give_back(len(plan.who))
+            if isinstance(problem, Stopped):
+                raise Enough("the run is to end") from None
             if not isinstance(problem, PlatformFailed | Unreachable):
                 raise
             self._tally.doubtful += 0 if nothing_done(problem) else len(plan.who)
@@ -168,7 +172,8 @@ class Shard:
 
     def _filled(self, step: int, mark: str, row: Row, email: str) -> tuple[Content | None, Recipient]:
         config = self._config
-        values = {**row, "email": email, "campaign": config.campaign}
+        given = {name: value for name, value in row.items() if value is not None}  # else a mail would say "None"
+        values = {**given, "email": email, "campaign": config.campaign}
         own = config.unsubscribe_url
         way_out = self._mailing.way_out(email) if own is None else filled(own, values)
         values["unsubscribe_url"] = way_out or ""

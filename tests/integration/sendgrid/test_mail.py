@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 
 from nova.errors import UsageProblem
 from nova.money import Money
-from platforms.base import Declined, InDoubt, InvalidRequest, PlatformRefused, Unreachable
+from platforms.base import Declined, InDoubt, InvalidRequest, PlatformRefused, RateLimited, Unreachable
 from platforms.sendgrid_integration import Address, Mail, PartlySent, Recipient, SendGrid, Skipped
 from platforms.sendgrid_mail import Attachment
 from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading
@@ -230,6 +231,16 @@ def test_a_mail_whose_answer_was_lost_is_not_sent_again(
 
         hold_effect(fault, faulty, act, lambda: len(account.sends))
     assert len(account.sends) == 1
+
+
+def test_a_limit_is_waited_out_until_it_begins_anew(
+    account: SendGridEmulator, connect: Callable[..., SendGrid], hands: RunHands
+) -> None:
+    reset = str(int(time.time()) + 20)
+    with Faulty(account.url) as faulty:
+        faulty.plan(Fault("429", RateLimited, status=429, headers=(("X-RateLimit-Reset", reset),)))
+        assert connect(faulty.url, key=account.key).send_bulk(HELLO, people(11)).accepted == 11
+    assert len(hands.slept) == 1 and 15 < hands.slept[0] < 22
 
 
 def test_where_no_connection_comes_about_a_mail_is_tried_again(
