@@ -259,7 +259,7 @@ def _show_reconciled(document: dict[str, Any]) -> None:
     if not document["sources"]:
         say("no platform has a key yet: nova init")
         return
-    figures = ("ledger", "platform", "difference", "paid_out", "balance")
+    figures = ("ledger", "platform", "difference", "opening", "paid_out", "closing")
     columns = (Column("source"), *(Column(name.replace("_", " "), right=True) for name in figures))
     rows = (
         [row["source"], *(render.money_text(row[n], row["currency"]) for n in figures)] for row in document["sources"]
