@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, or_, select, text, tuple_, update
 
 from nova.clock import from_us, to_us
+from nova.ledger.schema import meta
 from nova.ledger.schema_revenue import credits
 
 if TYPE_CHECKING:
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
 
 _CHUNK = 500
 _STALE: ColumnElement[bool] = literal_column("stale")  # as the partial index has it
+DIRECT = "direct"  # the model by which touches count for nothing
+_RULE, _MONTH = "attribution_rule", "attribution_month"
+_PUT = text(
+    "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 _SAVE = text("""
     INSERT INTO credits (source, object, at_us, subject, evidence, model, shares, stale)
     VALUES (:source, :object, :at_us, :subject, :evidence, NULL, NULL, :stale)
     ON CONFLICT (source, object) DO UPDATE SET
         at_us = excluded.at_us, subject = excluded.subject, evidence = excluded.evidence, stale = excluded.stale
 """)
+_DIVIDED = text("UPDATE credits SET model = :m, shares = :sh, stale = 0 WHERE source = :s AND object = :o")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,21 @@ def learn(conn: Connection, told: Sequence[Credit]) -> int:
     return len(news)
 
 
-def divided(conn: Connection, source: str, object: str, model: str | None, shares: Mapping[str, int] | None) -> None:
-    """It has been looked at with all that is known."""
-    written = None if shares is None else json.dumps(dict(sorted(shares.items())), ensure_ascii=False)
+def divided(conn: Connection, done: Iterable[Credit]) -> None:
+    """These have been looked at with all that is known: their model and shares are as given."""
+    rows = [{"s": one.source, "o": one.object, "m": one.model, "sh": _written(one.shares)} for one in done]
+    if rows:
+        conn.execute(_DIVIDED, rows)
+
+
+def _written(shares: Mapping[str, int] | None) -> str | None:
+    return None if shares is None else json.dumps(dict(sorted(shares.items())), ensure_ascii=False)
+
+
+def undivided(conn: Connection, source: str, object: str) -> None:
+    """It belongs to somebody whole, by a firm word."""
     where = (credits.c.source == source, credits.c.object == object)
-    conn.execute(update(credits).where(*where).values(model=model, shares=written, stale=False))
+    conn.execute(update(credits).where(*where).values(model=None, shares=None, stale=False))
 
 
 def leave(conn: Connection, source: str, object: str) -> None:
@@ -110,9 +127,16 @@ def outdate_divided(conn: Connection, source: str, objects: Iterable[str]) -> No
 
 
 def outdate_subjects(conn: Connection, aliases: Sequence[str], since_us: int = 0) -> None:
-    """A touch at `since_us` of who has these names may have led to what they paid later."""
-    where = (credits.c.subject.in_(aliases), credits.c.at_us >= since_us, credits.c.stale.is_(False))
-    conn.execute(update(credits).where(*where).values(stale=True))
+    """A touch at `since_us` of who has these names may have led to what they paid later.
+
+    Nothing where payments go by direct evidence alone: all are looked at when that changes.
+    """
+    if not touches_count(conn):
+        return
+    for start in range(0, len(aliases), _CHUNK):
+        some = credits.c.subject.in_(aliases[start : start + _CHUNK])
+        where = (some, credits.c.at_us >= since_us, credits.c.stale.is_(False))
+        conn.execute(update(credits).where(*where).values(stale=True))
 
 
 def outdate_evidence(conn: Connection, source: str, kind: str, object: str) -> None:
@@ -149,6 +173,30 @@ def _between(since: datetime | None, until: datetime | None) -> list[ColumnEleme
     where += [credits.c.at_us >= to_us(since)] if since else []
     where += [credits.c.at_us < to_us(until)] if until else []
     return where
+
+
+def rule(conn: Connection) -> str | None:
+    """By which everything is divided that is not stale; None: never written."""
+    return conn.execute(select(meta.c.value).where(meta.c.key == _RULE)).scalar()
+
+
+def touches_count(conn: Connection) -> bool:
+    """Whether a model is in force that looks at more than direct evidence."""
+    return (rule(conn) or DIRECT).split()[0] != DIRECT
+
+
+def set_rule(conn: Connection, written: str) -> None:
+    conn.execute(_PUT, {"key": _RULE, "value": written})
+
+
+def month_us(conn: Connection) -> int | None:
+    """The month, by its first instant, that was the present one when the rule was last followed."""
+    value = conn.execute(select(meta.c.value).where(meta.c.key == _MONTH)).scalar()
+    return None if value is None else int(value)
+
+
+def set_month_us(conn: Connection, begins: int) -> None:
+    conn.execute(_PUT, {"key": _MONTH, "value": str(begins)})
 
 
 def stale(conn: Connection, limit: int) -> list[tuple[str, str]]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from nova.ledger.store import Store
 
 __all__ = [
-    "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Recorded", "StoredEntry", "find_entries", "hand_over", "held",
-    "holders", "move", "moves_of", "of_objects", "owner_of", "record_entries", "with_corrections", "word_on",
+    "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Handing", "Recorded", "StoredEntry", "find_entries",
+    "hand_over", "held", "holders", "move", "moves_of", "of_objects", "owner_of", "record_entries", "with_corrections", "word_on",
 ]  # fmt: skip
 
 _SHOWN = 5
@@ -98,8 +98,8 @@ def move(
 
     Returns how many moved; what belongs to the worker already does not.
     """
-    whole = [(one, {worker: one.effect.micros}) for one in with_corrections(conn, store, moved)]
-    count = hand_over(conn, store, whole, model=model, evidence=evidence)
+    whole = [Handing(one, {worker: one.effect.micros}, model, evidence) for one in with_corrections(conn, store, moved)]
+    count = len(hand_over(conn, store, whole))
     if count:
         for stored in moved:
             detail = {"to": worker, "model": model, "evidence": evidence}
@@ -107,31 +107,39 @@ def move(
     return count
 
 
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """Who is to hold how many millionths of an entry's effect, which is their sum, and what says so."""
+
+    stored: StoredEntry
+    parts: Mapping[str | None, int]
+    model: str
+    evidence: str | None
+
+
 def hand_over(
     conn: Connection,
     store: Store,
-    given: Sequence[tuple[StoredEntry, Mapping[str | None, int]]],
-    *,
-    model: str,
-    evidence: str | None,
-) -> int:
-    """Brings each entry to those who are to hold it, each so many millionths of its effect, which is their sum.
+    given: Sequence[Handing],
+    moves: Mapping[str, Sequence[Row[Any]]] | None = None,
+) -> set[str]:
+    """Brings entries to those who are to hold them, by pairs of adjustments dated as the entry is.
 
-    By pairs of adjustments dated as the entry is. Returns how many changed hands; again is harmless.
+    Returns which changed hands; again is harmless. `moves` are those made of each, where they were read before.
     """
-    moves = moves_of(conn, [stored.ref for stored, _ in given])
+    known = moves_of(conn, [one.stored.ref for one in given]) if moves is None else moves
     pairs: list[Entry] = []
-    count = 0
-    for stored, parts in given:
-        made = moves[stored.ref]
-        steps = _steps(held(stored, made), parts, stored.effect)
+    changed = set()
+    for one in given:
+        made = known[one.stored.ref]
+        steps = _steps(held(one.stored, made), one.parts, one.stored.effect)
         for step, (giver, taker, amount) in enumerate(steps, len(made) // 2 + 1):
-            pairs += _pair(stored, step, giver, taker, amount, model, evidence)
-        count += bool(steps)
+            pairs += _pair(one.stored, step, giver, taker, amount, one.model, one.evidence)
+            changed.add(one.stored.ref)
     recorded = record_entries(conn, store, pairs)
     if recorded.conflicts:
         raise LedgerConflict(recorded.conflicts[0].message)
-    return count
+    return changed
 
 
 def holders(conn: Connection, stored: StoredEntry) -> dict[str | None, int]:
@@ -206,9 +214,10 @@ def moves_of(conn: Connection, refs: Sequence[str]) -> dict[str, list[Row[Any]]]
     """Of each entry in the order they were made, whatever order they arrived in."""
     found: dict[str, list[Row[Any]]] = {ref: [] for ref in refs}
     for start in range(0, len(refs), _CHUNK):
-        query = select(entries).where(entries.c.corrects.in_(refs[start : start + _CHUNK]), entries.c.source == MOVES)
-        for row in conn.execute(query.where(entries.c.id.like("%:%:%"))):
-            found[row.corrects].append(row)
+        # By nothing but what they correct: SQLite would rather read every move there is.
+        for row in conn.execute(select(entries).where(entries.c.corrects.in_(refs[start : start + _CHUNK]))):
+            if row.source == MOVES and row.id.count(":") > 1:
+                found[row.corrects].append(row)
     return {ref: sorted(rows, key=lambda row: (_number(row.id), row.id)) for ref, rows in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert, select, update
@@ -27,46 +27,25 @@ def same(conn: Connection, now_us: int, groups: Iterable[Sequence[str]]) -> int:
     """
     wanted = [group for group in (sorted(set(names)) for names in groups) if len(group) > 1]
     known = _roots(conn, {name for group in wanted for name in group})
-    joined, strangers = 0, _Strangers(conn, now_us)
+    root, joined = dict(known), 0
     for group in wanted:
-        if not any(name in known for name in group):
-            joined += 1
-            strangers.add(group)
-            known |= dict.fromkeys(group, group[0])
-            continue
-        roots = {_root(known, name) for name in group}
-        if len(roots) == 1 and all(name in known for name in group):
-            continue
-        strangers.save()
-        joined += 1
-        least = min(roots)
-        others = subjects.c.subject.in_(sorted(roots - {least}))
-        members = [row.alias for row in conn.execute(select(subjects).where(others))]
-        conn.execute(update(subjects).where(others).values(subject=least))
-        new = [name for name in group if name not in known]
-        if new:
-            conn.execute(insert(subjects), [{"alias": name, "subject": least, "at_us": now_us} for name in new])
-        known |= dict.fromkeys([*group, *roots, *members], least)
-        credits.outdate_subjects(conn, _of(conn, [least])[least])
-    strangers.save()
+        roots = {_root(root, name) for name in group}
+        joined += len(roots) > 1 or any(name not in root for name in group)
+        root |= dict.fromkeys([*group, *roots], min(roots))
+    _rename(conn, {name: _root(root, name) for name in set(known.values())})
+    new = [name for name in root if name not in known and name not in known.values()]
+    if new:
+        conn.execute(insert(subjects), [{"alias": name, "subject": _root(root, name), "at_us": now_us} for name in new])
+    if joined:
+        met = _of(conn, {_root(root, name) for name in root})
+        credits.outdate_subjects(conn, [name for names in met.values() for name in names])
     return joined
 
 
-class _Strangers:
-    """People of whom no name was known: a first reading brings very many, who are saved together."""
-
-    def __init__(self, conn: Connection, now_us: int) -> None:
-        self._conn, self._now_us = conn, now_us
-        self._rows: list[dict[str, object]] = []
-
-    def add(self, group: Sequence[str]) -> None:
-        self._rows += [{"alias": name, "subject": group[0], "at_us": self._now_us} for name in group]
-
-    def save(self) -> None:
-        if self._rows:
-            self._conn.execute(insert(subjects), self._rows)
-            credits.outdate_subjects(self._conn, [str(row["alias"]) for row in self._rows])
-            self._rows = []
+def _rename(conn: Connection, least: Mapping[str, str]) -> None:
+    for before, after in least.items():
+        if before != after:
+            conn.execute(update(subjects).where(subjects.c.subject == before).values(subject=after))
 
 
 def names(conn: Connection, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -77,7 +56,7 @@ def names(conn: Connection, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]
     return {name: tuple(members[roots[name]]) if name in roots else (name,) for name in asked}
 
 
-def _root(known: dict[str, str], name: str) -> str:
+def _root(known: Mapping[str, str], name: str) -> str:
     """`known` may hold what was brought together again since it was read."""
     while known.get(name, name) != name:
         name = known[name]

@@ -67,12 +67,10 @@ def book(
     events: Sequence[PlatformEvent],
     tags: Mapping[str, Tag],
     floor: datetime | None = None,
-    *,
-    dividing: bool = False,
 ) -> Booked:
     """In the caller's transaction. `tags` are by event; older than `floor` nothing will come.
 
-    `dividing`: a model is in force that looks at more than direct evidence, so that what is known of a customer counts.
+    What a model is to divide is left to `nova.revenue.attribution.settle`, which finds it marked as stale.
     """
     facts, totals = restated.parted(events)
     known = find_entries(conn, store, [(source, event.id) for event in facts])
@@ -98,7 +96,7 @@ def book(
         recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
         moved += _moved(conn, store, payment.stored, whose)
     result = record_entries(conn, store, recorded)
-    _learn(conn, store, events, tags, dividing)
+    _learn(conn, store, events, tags)
     credits.outdate(conn, contested)
     credits.outdate_divided(conn, source, {entry.object for entry in recorded if entry.object})
     conflicts += [conflict.message for conflict in result.conflicts]
@@ -165,9 +163,9 @@ def _learn(
     store: Store,
     events: Sequence[PlatformEvent],
     tags: Mapping[str, Tag],
-    dividing: bool,
 ) -> None:
     """Keeps what else the events tell: of the payments, and of who paid."""
+    dividing = credits.touches_count(conn)
     told = [
         _told(event, event.object, tags.get(event.id), dividing)
         for event in events

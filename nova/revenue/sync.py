@@ -22,8 +22,6 @@ from nova.errors import LockHeld, NovaError
 from nova.ledger import claims, cursors
 from nova.ledger.cursors import Cursor
 from nova.revenue import booking
-from nova.revenue.attribution.models import DIRECT
-from nova.revenue.attribution.rule import rule_of
 from nova.revenue.attribution.settle import settle_due
 from nova.revenue.booking import Booked
 from nova.revenue.recheck import recheck_of
@@ -103,12 +101,11 @@ def sync_report(
     opened = [(name, _client(nova, name, clients)) for name in named]
     reports: list[SourceReport] = []
     failure: NovaError | None = None
-    dividing = rule_of(nova.fleet.snapshot().policy).model != DIRECT
     for name, client in opened:
         try:
             with _one_at_a_time(nova.settings.run_dir, name):
                 told = _Counted(progress, sum(report.fetched for report in reports))
-                reports.append(_Source(nova.ledger, client, overlap, told, dividing=dividing).fetch(since))
+                reports.append(_Source(nova.ledger, client, overlap, told).fetch(since))
         except NovaError as problem:
             failure = failure or problem
         finally:
@@ -133,16 +130,13 @@ class _Counted:
 class _Source:
     """One sync of one platform."""
 
-    def __init__(
-        self, ledger: Ledger, client: RevenuePlatform, overlap: timedelta, told: _Counted, *, dividing: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, client: RevenuePlatform, overlap: timedelta, told: _Counted) -> None:
         self._ledger = ledger
         self._store = ledger.store
         self._client = client
         self._name = client.name
         self._overlap = overlap
         self._told = told
-        self._dividing = dividing
         self._tally = Tally(client.name, ledger.store.currency)
 
     def fetch(self, since: datetime | None) -> SourceReport:
@@ -203,7 +197,7 @@ class _Source:
         return page, tags
 
     def _book(self, page: EventPage, tags: Mapping[str, Tag], reach: _Reach, conn: Connection) -> Booked:
-        booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since, dividing=self._dividing)
+        booked = booking.book(conn, self._store, self._name, page.events, tags, reach.since)
         now = self._store.clock.now()
         if page.after is None:
             cursors.succeeded(conn, self._name, None, _covered(cursors.read(conn, self._name), reach), now)

@@ -37,7 +37,7 @@ def attribute(nova: Office, ref: str, worker: str, *, by: str = "operator") -> d
             claims.assign(conn, nova.clock.now(), source, object, worker, by)
         moved = move(conn, ledger.store, payment, worker, model=MANUAL, evidence=f"by {by}", by=by)
         if object is not None:
-            credits.divided(conn, source, object, None, None)
+            credits.undivided(conn, source, object)
         return moved
 
     return {"entry": found.ref, "worker": worker, "moved": ledger.apply(work)}
@@ -66,7 +66,7 @@ def take_back(nova: Office, ref: str, *, by: str = "operator") -> dict[str, Any]
             audit.append(conn, nova.clock.now(), by, "attribution_undone", f"{source}/{object}")
 
         ledger.apply(work)
-        moved = settle_these(nova, [(source, object)], by=by, again=True).moved
+        moved = settle_these(nova, [(source, object)], again=True).moved
     with ledger.read() as conn:
         held = holders(conn, found)
     return {"entry": found.ref, "worker": next(iter(held)) if len(held) == 1 else None, "moved": moved}
@@ -78,13 +78,13 @@ def declare(nova: Office, kind: str, object: str, worker: str, *, source: str, b
     Returns the mapping, whether it is `new`, and how many past `payments` with how many entries `moved`.
     """
     new = nova.ledger.mappings.declare(source, kind, object, worker, by)
-    return {**_named(source, kind, object, worker), "new": new, **_followed(nova, source, kind, object, by)}
+    return {**_named(source, kind, object, worker), "new": new, **_followed(nova, source, kind, object)}
 
 
 def end(nova: Office, kind: str, object: str, *, source: str, by: str) -> dict[str, Any]:
     """Takes such a word back, also of the past. Raises NotFound."""
     ended = nova.ledger.mappings.end(source, kind, object, by)
-    return {**_named(source, kind, object, ended.worker), **_followed(nova, source, kind, object, by)}
+    return {**_named(source, kind, object, ended.worker), **_followed(nova, source, kind, object)}
 
 
 def declared(nova: Office, *, ended: bool = False) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def _named(source: str, kind: str, object: str, worker: str) -> dict[str, Any]:
     return {"source": source, "kind": kind, "object": object, "worker": worker}
 
 
-def _followed(nova: Office, source: str, kind: str, object: str, by: str) -> dict[str, Any]:
+def _followed(nova: Office, source: str, kind: str, object: str) -> dict[str, Any]:
     with nova.ledger.read() as conn:
         keys = credits.with_evidence(conn, source, kind, object)
-    done = settle_these(nova, keys, by=by)
+    done = settle_these(nova, keys)
     return {"known": done.payments, "payments": done.changed, "moved": done.moved}
 
 

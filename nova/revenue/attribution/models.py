@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nova.money import digits
 
-DIRECT = "direct"
+DIRECT = "direct"  # by evidence on the payment alone
 MARKOV = "markov"
 WHOLE = 1_000_000
 HALF_LIFE_S = 7 * 86_400  # of time decay: Google Analytics' default of seven days

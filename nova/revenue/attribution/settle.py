@@ -7,8 +7,8 @@ again, and done by several processes at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from nova.clock import from_us, to_us
 from nova.errors import NovaError
-from nova.ledger import audit, credits
-from nova.ledger.entries import hand_over
+from nova.ledger import credits
+from nova.ledger.entries import Handing, hand_over
 from nova.revenue.attribution.effects import MonthlyEffects, month_of
 from nova.revenue.attribution.models import MARKOV
 from nova.revenue.attribution.payments import Payment, load
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH = 50  # payments a transaction: others wait to write, too
-_BY = "attribution"
-_RULE, _MONTH = "attribution_rule", "attribution_month"
-_GET = "SELECT value FROM meta WHERE key = ?"
-_PUT = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 Key = tuple[str, str]
 
@@ -72,16 +68,16 @@ def settle_again(nova: Office) -> Settled:
     return settle_due(nova)
 
 
-def settle_these(nova: Office, keys: Sequence[Key], *, by: str = _BY, again: bool = False) -> Settled:
+def settle_these(nova: Office, keys: Sequence[Key], *, again: bool = False) -> Settled:
     """`again`: also where a person's word stands in the entries alone, because that is what was taken back."""
-    settling = _Settling(nova.ledger, rule_of(nova.fleet.snapshot().policy), by, again=again)
+    settling = _Settling(nova.ledger, rule_of(nova.fleet.snapshot().policy), again=again)
     parts = (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
     return sum((settling.settle(part) for part in parts), Settled())
 
 
 class _Settling:
-    def __init__(self, ledger: Ledger, rule: Rule, by: str = _BY, *, again: bool = False) -> None:
-        self._ledger, self._rule, self._by, self._again = ledger, rule, by, again
+    def __init__(self, ledger: Ledger, rule: Rule, *, again: bool = False) -> None:
+        self._ledger, self._rule, self._again = ledger, rule, again
         self._effects = MonthlyEffects(ledger, rule.window)
 
     def settle(self, keys: Sequence[Key]) -> Settled:
@@ -105,35 +101,30 @@ class _Settling:
             for at in {month_of(one.at) for one in found.values()}:
                 self._effects(at)
 
-    def _all(self, conn: Connection, keys: Iterable[Key]) -> Settled:
-        wanted = list(keys)
-        found = load(conn, self._ledger.store, wanted, self._rule.window)
-        done = sum((self._one(conn, payment) for payment in found.values()), Settled())
-        for key in wanted:
-            if key not in found:
+    def _all(self, conn: Connection, keys: Sequence[Key]) -> Settled:
+        found = load(conn, self._ledger.store, keys, self._rule.window)
+        open_ = {key: one for key, one in found.items() if self._again or not one.settled}
+        for key in keys:
+            if key not in open_:
                 credits.leave(conn, *key)
-        return done
-
-    def _one(self, conn: Connection, payment: Payment) -> Settled:
-        source, object = payment.credit.key
-        if payment.settled and not self._again:
-            credits.leave(conn, source, object)
-            return Settled(1)
-        verdict = decide(payment, self._rule.model, self._effects)
-        given = list(zip(payment.entries, parts_of(payment, verdict), strict=True))
-        moved = hand_over(conn, self._ledger.store, given, model=verdict.model, evidence=verdict.evidence)
-        credits.divided(conn, source, object, verdict.dividing, verdict.shares)
-        if moved:
-            detail = _detail(verdict)
-            audit.append(
-                conn, self._ledger.store.clock.now(), self._by, "payment_divided", f"{source}/{object}", detail
-            )
-        return Settled(1, int(moved > 0), moved)
+        verdicts = {key: decide(one, self._rule.model, self._effects) for key, one in open_.items()}
+        given = [handing for key, one in open_.items() for handing in _handings(one, verdicts[key])]
+        moves = {ref: made for one in open_.values() for ref, made in one.moves.items()}
+        moved = hand_over(conn, self._ledger.store, given, moves)
+        credits.divided(
+            conn,
+            [
+                replace(one.credit, model=verdicts[key].dividing, shares=verdicts[key].shares)
+                for key, one in open_.items()
+            ],
+        )
+        changed = sum(any(entry.ref in moved for entry in one.entries) for one in open_.values())
+        return Settled(len(found), changed, len(moved))
 
 
-def _detail(verdict: Verdict) -> dict[str, Any]:
-    whose = {"to": verdict.worker} if verdict.shares is None else {"shares": dict(verdict.shares)}
-    return {**whose, "model": verdict.model, "evidence": verdict.evidence}
+def _handings(payment: Payment, verdict: Verdict) -> list[Handing]:
+    parts = zip(payment.entries, parts_of(payment, verdict), strict=True)
+    return [Handing(one, held, verdict.model, verdict.evidence) for one, held in parts]
 
 
 def _next_stale(ledger: Ledger) -> list[Key]:
@@ -147,9 +138,9 @@ def _follow(ledger: Ledger, rule: Rule, now: datetime) -> None:
     """
     month = month_of(now)
     with ledger.read() as conn:
-        said = conn.exec_driver_sql(_GET, (_RULE,)).scalar() or str(Rule())
-        begun = conn.exec_driver_sql(_GET, (_MONTH,)).scalar()
-    last = None if begun is None else from_us(int(begun))
+        said = credits.rule(conn) or str(Rule())
+        begun = credits.month_us(conn)
+    last = None if begun is None else from_us(begun)
     if said == str(rule) and (rule.model != MARKOV or last == month):
         return
 
@@ -158,7 +149,7 @@ def _follow(ledger: Ledger, rule: Rule, now: datetime) -> None:
             credits.outdate_all(conn)
         elif last is not None and last < month:
             credits.outdate_all(conn, last, month)
-        conn.exec_driver_sql(_PUT, (_RULE, str(rule)))
-        conn.exec_driver_sql(_PUT, (_MONTH, str(to_us(month))))
+        credits.set_rule(conn, str(rule))
+        credits.set_month_us(conn, to_us(month))
 
     ledger.apply(work)

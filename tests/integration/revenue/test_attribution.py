@@ -348,13 +348,13 @@ def test_a_division_that_is_cut_is_done_again_and_one_that_fails_holds_up_no_oth
     use(nova, "linear")
     real, calls = credits.divided, []
 
-    def cut(conn: Any, source: str, object: str, *rest: Any) -> None:
-        calls.append(object)
-        if len(calls) == 2:
+    def cut(conn: Any, done: list[credits.Credit]) -> None:
+        calls.append(len(done))
+        if len(calls) == 1:
             raise KeyboardInterrupt
-        if object == "pi_2":
+        if any(one.object == "pi_2" for one in done):
             raise UsageProblem("no")
-        real(conn, source, object, *rest)
+        real(conn, done)
 
     before = by_worker(nova)
     monkeypatch.setattr(settle.credits, "divided", cut)

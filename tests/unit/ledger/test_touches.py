@@ -15,7 +15,7 @@ from nova.errors import NotFound, UsageProblem
 from nova.ledger import credits
 from nova.ledger.credits import Credit, Credits
 from nova.ledger.mappings import Mappings
-from nova.ledger.schema import metadata
+from nova.ledger.schema import meta, metadata
 from nova.ledger.schema_revenue import subjects as table
 from nova.ledger.store import Store
 from nova.ledger.subjects import Subjects, same, subject_of, subject_of_email
@@ -64,7 +64,7 @@ def test_names_come_together_in_any_order(groups: list[list[str]]) -> None:
     found = []
     for order in (groups, sorted(groups), [[*reversed(group)] for group in reversed(groups)]):
         engine = create_engine("sqlite://")
-        metadata.create_all(engine, tables=[table, credits.credits])
+        metadata.create_all(engine, tables=[table, credits.credits, meta])
         with engine.begin() as conn:
             if order is groups:
                 same(conn, 1, order)
@@ -91,11 +91,12 @@ def test_names_that_come_together_at_once_are_one_person(store: Store) -> None:
 
 def test_a_touch_makes_later_payments_of_the_person_stale(store: Store, clock: ManualClock) -> None:
     known, now = Credits(store), clock.now()
+    store.apply(lambda conn: credits.set_rule(conn, "linear 30d"))
     known.learn(Credit("stripe", "pi_1", now, "cus:1"), Credit("stripe", "pi_0", now - timedelta(2), "cus:1"))
-    store.apply(lambda conn: [credits.divided(conn, "stripe", name, None, None) for name in ("pi_0", "pi_1")])
+    store.apply(lambda conn: [credits.leave(conn, "stripe", name) for name in ("pi_0", "pi_1")])
     Subjects(store).same("cus:1", "mail:a")
     assert known.stale_count() == 2
-    store.apply(lambda conn: [credits.divided(conn, "stripe", name, None, None) for name in ("pi_0", "pi_1")])
+    store.apply(lambda conn: [credits.leave(conn, "stripe", name) for name in ("pi_0", "pi_1")])
     Touches(store).add(touch("t", now - timedelta(1)))
     with store.read() as conn:
         assert credits.stale(conn, 10) == [("stripe", "pi_1")]
@@ -114,7 +115,7 @@ def test_what_is_told_of_a_payment_adds_up(store: Store, clock: ManualClock) -> 
 def test_a_mapping_is_replaced_and_ended_but_never_removed(store: Store, clock: ManualClock) -> None:
     mappings = Mappings(store)
     Credits(store).learn(Credit("stripe", "pi_1", clock.now(), None, {"product": "prod_1"}))
-    store.apply(lambda conn: credits.divided(conn, "stripe", "pi_1", None, None))
+    store.apply(lambda conn: credits.leave(conn, "stripe", "pi_1"))
     assert mappings.declare("stripe", "product", "prod_1", "mailer", "dana")
     assert not mappings.declare("stripe", "product", "prod_1", "mailer", "dana")
     assert Credits(store).stale_count() == 1
