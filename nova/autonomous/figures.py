@@ -13,6 +13,7 @@ from nova.autonomous.evidence import Window
 from nova.autonomous.interval import NOTHING, Takings
 from nova.autonomous.spans import Span
 from nova.clock import from_us
+from nova.ledger.facts import weight_sql
 from nova.money import MICROS, Money
 
 MOST_PEAKS = 16
@@ -32,7 +33,7 @@ _EDGE = f"""SELECT worker, {_SUMS} FROM (
             CASE WHEN w > 0 THEN abs(amount) ELSE 0 END AS peak
         FROM (
             SELECT worker, side, kind, booked_micros AS amount,
-                CASE WHEN source = 'reattribution' AND kind = 'adjustment' AND id LIKE '%:from' THEN -1 ELSE 1 END AS w
+                {weight_sql("source", "id", "kind")} AS w
             FROM entries WHERE at_us >= ? AND at_us < ? AND worker IS NOT NULL
                 AND booked_micros IS NOT NULL AND side IN ('revenue', 'cost')
         ) AS facts

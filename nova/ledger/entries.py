@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS", "MOVES", "Conflict", "Entries", "Entry", "Handing", "Recorded", "StoredEntry", "find_entries",
-    "hand_over", "held", "holders", "move", "moves_of", "of_objects", "owner_of", "record_entries", "with_corrections", "word_on",
+    "hand_over", "held", "holders", "move", "moves_of", "of_objects", "owner_of", "record_entries",
+    "with_corrections", "word_on",
 ]  # fmt: skip
 
 _SHOWN = 5
@@ -132,9 +133,14 @@ def hand_over(
     changed = set()
     for one in given:
         made = known[one.stored.ref]
-        steps = _steps(held(one.stored, made), one.parts, one.stored.effect)
+        holding = held(one.stored, made)
+        steps = _steps(holding, one.parts, one.stored.effect)
         for step, (giver, taker, amount) in enumerate(steps, len(made) // 2 + 1):
-            pairs += _pair(one.stored, step, giver, taker, amount, one.model, one.evidence)
+            ends = (
+                ":from" if _turned(holding, giver, -amount.micros) else ":less",
+                ":to" if _turned(holding, taker, amount.micros) else ":more",
+            )
+            pairs += _pair(one.stored, step, ends, giver, taker, amount, one.model, one.evidence)
             changed.add(one.stored.ref)
     recorded = record_entries(conn, store, pairs)
     if recorded.conflicts:
@@ -178,9 +184,17 @@ def _steps(
     return steps
 
 
+def _turned(holding: dict[str | None, int], holder: str | None, more: int) -> bool:
+    """Whether somebody begins or ceases to hold of an entry. `holding` is brought up to date."""
+    before = holding.get(holder, 0)
+    after = holding[holder] = before + more
+    return (before > 0) != (after > 0) or (before < 0) != (after < 0)
+
+
 def _pair(
     stored: StoredEntry,
     number: int,
+    ends: tuple[str, str],
     owner: str | None,
     worker: str | None,
     amount: Money,
@@ -190,7 +204,7 @@ def _pair(
     # The id follows from what is moved, so that the same move made twice, or in two ledgers, is one.
     key = f"{hashlib.sha256(stored.ref.encode()).hexdigest()[:32]}:{number}"
     common = Entry(
-        id=f"{key}:from",
+        id=key + ends[0],
         source=MOVES,
         kind="adjustment",
         amount=-amount,
@@ -203,7 +217,7 @@ def _pair(
         corrects=stored.ref,
         object=stored.entry.object,
     )
-    return [common, replace(common, id=f"{key}:to", worker=worker, amount=amount)]
+    return [common, replace(common, id=key + ends[1], worker=worker, amount=amount)]
 
 
 def _moves(conn: Connection, ref: str) -> list[Row[Any]]:

@@ -17,7 +17,7 @@ from nova.money import MAX_MICROS, Money
 REVENUE_SIGNS = {"revenue": 1, "refund": -1, "fee": -1, "dispute": -1}
 KINDS = (*REVENUE_SIGNS, "cost", "adjustment")
 MOVES = "reattribution"  # the source of the adjustments that move an entry from one worker to another
-_FROM = ":from"
+_WEIGHTS = {":from": -1, ":less": 0, ":more": 0}  # by how the id of a move's half ends
 
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 LATEST_US = 7_258_118_400_000_000  # 2200-01-01
@@ -208,8 +208,18 @@ def rate_text(rate: Decimal | str) -> str:
 
 
 def weight(source: str, id: str, kind: str) -> int:
-    """How an entry counts as one: the half of a move that takes an entry away from a worker counts as minus one."""
-    return -1 if source == MOVES and kind == "adjustment" and id.endswith(_FROM) else 1
+    """How an entry counts as one, so that who holds of an entry counts it once.
+
+    The half of a move that takes all that a worker holds of one counts as minus one; that takes or adds a part, as 0.
+    """
+    return _WEIGHTS.get(id[-5:], 1) if source == MOVES and kind == "adjustment" else 1
+
+
+def weight_sql(source: str, id: str, kind: str) -> str:
+    """The same for SQLite, of these columns."""
+    cases = " ".join(f"WHEN '{end}' THEN {count}" for end, count in _WEIGHTS.items())
+    is_move = f"{source} = '{MOVES}' AND {kind} = 'adjustment'"
+    return f"CASE WHEN {is_move} THEN CASE substr({id}, -5) {cases} ELSE 1 END ELSE 1 END"
 
 
 def check_name(field: str, text: str) -> None:

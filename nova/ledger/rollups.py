@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nova.clock import HOUR_US
-from nova.ledger.facts import MOVES, weight
+from nova.ledger.facts import MOVES, weight, weight_sql
 
 TotalKey = tuple[str, str, str, str, str]  # worker or '', source, kind, side, unit
 
@@ -118,8 +118,7 @@ def forget_unit(conn: Connection, currency: str) -> None:
 SEEN = f"""
     SELECT coalesce(worker, '') AS worker, at_us / {HOUR_US} AS hour, source, kind, side,
         CASE WHEN booked_micros IS NULL THEN currency ELSE '' END AS unit, coalesce(booked_micros, micros) AS a, at_us,
-        CASE WHEN source = '{MOVES}' AND kind = 'adjustment' AND substr(id, length(id) - 4) = ':from'
-            THEN -1 ELSE 1 END AS w
+        {weight_sql("source", "id", "kind")} AS w
     FROM entries"""
 MEASURES = """sum(w), sum(a), sum(w * (a / 1e6) * (a / 1e6)), max(CASE WHEN w > 0 THEN abs(a) ELSE 0 END)"""
 

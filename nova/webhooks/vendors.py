@@ -14,8 +14,6 @@ from nova.ledger.entries import find_entries
 from nova.ledger.touches import Touch
 from nova.people import subject_of_email
 from nova.revenue import booking
-from nova.revenue.attribution.models import DIRECT
-from nova.revenue.attribution.rule import rule_of
 from nova.revenue.subscriptions import event_of
 from nova.webhooks.bodies import BadDelivery, MailEvent, Nothing, mail_events, read_form, read_json, sale_of
 from platforms.events import PlatformEvent, SubscriptionFact
@@ -63,12 +61,11 @@ class Kept:
     def book(self, told: Sequence[PlatformEvent], settled: Settled | None = None) -> str:
         """Raises BadDelivery, with nothing booked, where the ledger holds something else under the same id."""
         store, now = self.nova.ledger.store, self.nova.clock.now()
-        dividing = rule_of(self.nova.fleet.snapshot().policy).model != DIRECT
 
         def work(conn: Connection) -> str:
             events = told if settled is None else [settled(conn, store, event) for event in told]
             tags = {event.id: event.tag for event in events if event.tag is not None}
-            booked = booking.book(conn, store, told[0].source, events, tags, dividing=dividing)
+            booked = booking.book(conn, store, told[0].source, events, tags)
             if booked.conflicts:
                 raise BadDelivery(booked.conflicts[0])
             remark = f"{len(booked.new)} booked" if booked.new else "booked before"

@@ -187,8 +187,9 @@ def _show_path(document: dict[str, Any]) -> None:
     line(f"{document['entry']}: payment {document['payment']} of {document['at']}")
     whose = f"{direct['worker']}'s, by {direct['model']} ({direct['evidence']})" if direct["worker"] else "nobody's"
     line(f"direct evidence: {whose}{'; that holds against every model' if direct['firm'] else ''}")
-    for name, value in document["evidence"].items():
-        line(f"known of it: {name} {value}")
+    known = [f"{name} {value}" for name, value in document["evidence"].items() if name != "tag_found"]
+    if known:
+        line(f"known of it: {', '.join(known)}")
     if not document["customer_known"]:
         line("who paid is not known, so that no touch can be")
     if document["touches"]:
@@ -196,7 +197,8 @@ def _show_path(document: dict[str, Any]) -> None:
         table([Column(name) for name in names], [[row[name] or "" for name in names] for row in document["touches"]])
     elif document["customer_known"]:
         line(f"no touch in the {render.duration(document['window'])} before it")
-    line(f"model: {document['model']}{'' if document['divided_by'] else ', but it goes by direct evidence'}")
+    whole = document["model"] != "direct" and not document["divided_by"]
+    line(f"model: {document['model']}{', but it goes by direct evidence' if whole else ''}")
     shares = [f"{row['worker'] or 'nobody'} {float(row['share']):.2%}" for row in document["shares"]]
     line(f"shares: {', '.join(shares)}")
     booked = [f"{row['worker'] or 'nobody'} {_amount(row)}" for row in document["booked"]]

@@ -176,7 +176,7 @@ def _words(stored: Sequence[StoredEntry], moves: Mapping[str, Sequence[Any]]) ->
     for one in sorted(stored, key=lambda one: one.entry.kind != "revenue"):
         entry = one.entry
         said = [(entry.worker, entry.model, entry.evidence)]
-        said += [(row.worker, row.model, row.evidence) for row in moves[one.ref] if row.id.endswith(":to")]
+        said += [(row.worker, row.model, row.evidence) for row in moves[one.ref] if row.id.endswith((":to", ":more"))]
         for worker, model, evidence in said:
             if worker is not None:
                 yield Attribution(worker, model, evidence, entry.run)

@@ -421,3 +421,40 @@ def test_a_path_explains_itself(nova: Nova, shop: Shop, bring: Any) -> None:
     assert {row["worker"]: row["share"] for row in found["shares"]} == {"ads": "0.2", "blog": "0.4", "mailer": "0.4"}
     assert found["evidence"] == {"product": "prod_1", "tag": "mailer", "tag_found": "charge.metadata"}
     assert found["direct"]["model"] == "metadata" and found["up_to_date"] and found["customer_known"]
+
+
+def test_who_holds_of_a_divided_entry_counts_it_once(nova: Nova, shop: Shop, bring: Any) -> None:
+    nova.ledger.touches.add(touch(nova, "t1", "blog", 2), touch(nova, "t2", "ads", 1))
+    bring(shop.event("revenue", "pi_1", "100.00", subjects=(ANN,), tag=Tag("mailer", "charge.metadata")))
+    counts = {
+        "linear": {"mailer": 1, "blog": 1, "ads": 1},
+        "first_touch": {"blog": 1},
+        "position": {"mailer": 1, "blog": 1, "ads": 1},
+        "direct": {"mailer": 1},
+    }
+    for model, expected in counts.items():
+        use(nova, model)
+        settle_due(nova)
+        assert {row["key"]: row["entries"] for row in report(nova)["rows"] if row["entries"]} == expected
+        assert nova.ledger.verify().ok
+
+
+def test_a_persons_commands(nova: Nova, shop: Shop, bring: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from nova.cli.app import run
+
+    def said(*words: str) -> dict[str, Any]:
+        import json
+
+        assert run(["revenue", *words, "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    bring(*shop.sale("pi_1", product="prod_1"))
+    assert said("map", "product", "prod_1", "course")["payments"] == 1
+    assert said("mappings")["mappings"][0]["worker"] == "course"
+    assert said("attribute", "stripe/txn_1", "boss")["moved"] == 2
+    assert said("attribute", "stripe/txn_1", "--undo")["worker"] == "course"
+    assert said("path", "stripe/txn_1")["direct"]["model"] == "mapping"
+    assert said("attribute", "--again") == {"payments": 1, "changed": 0, "moved": 0}
+    assert said("unmap", "product", "prod_1")["moved"] == 2
+    assert said("report", "--model", "linear")["models"] == ["linear"]
