@@ -53,8 +53,9 @@ class Wire:
     def ask(self, method: str, path: str, params: Params, scope: str) -> dict[str, Any]:
         """`scope` is the right that the token needs for it."""
         sent: dict[str, Any] = {"params" if method == "GET" else "data": dict(params)} if params else {}
+        client = self._open()
         until = time.monotonic() + self._total_s
-        with self._open().stream(method, f"{self._base}{path}", **sent) as answer:
+        with client.stream(method, f"{self._base}{path}", **sent) as answer:
             content = bytearray()
             for part in answer.iter_bytes():
                 content += part

@@ -24,7 +24,7 @@ def faulty(server: Emulator) -> Iterator[Faulty]:
 @pytest.fixture
 def hurried(server: Emulator, faulty: Faulty, hands: QuickHands) -> Iterator[Gumroad]:
     client = Gumroad(
-        server.token, faulty.url, hands=hands, timeout_s=(1.0, 0.15), total_s=0.3, patience=Patience(attempts=2)
+        server.token, faulty.url, hands=hands, timeout_s=(2.0, 0.5), total_s=0.7, patience=Patience(attempts=2)
     )
     yield client
     client.close()
