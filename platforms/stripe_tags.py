@@ -62,7 +62,7 @@ def find_tag(charge: Json, lookup: Lookup) -> Tag | None:
 def invoice_of(charge: Json, lookup: Lookup) -> Json | None:
     """The invoice that was paid by it."""
     intent_id = id_of(charge.get("payment_intent"))
-    intent = expanded(charge.get("payment_intent")) or {}
+    intent = _intent_of(charge, lookup) or {}
     invoice_id = id_of(charge.get("invoice")) or id_of(intent.get("invoice"))
     if invoice_id is None and intent_id is not None and _has_customer(charge):
         invoice_id = lookup.invoice_paid_by(intent_id)
