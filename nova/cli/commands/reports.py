@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,10 +51,11 @@ def report(
 def report_document(
     by: str, since: str | None, until: str | None, now: str | None = None, model: str | None = None
 ) -> dict[str, Any]:
+    from nova.cli.progress import spinner
     from nova.revenue.reports import report as make
 
     times = {"since": instant(since), "until": instant(until), "now": instant(now)}
-    with session() as nova:
+    with session() as nova, spinner("comparing") if model else nullcontext():
         document: dict[str, Any] = make(nova, by=by, model=model, **times)
         return document
 
