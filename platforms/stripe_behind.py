@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from platforms.base import PlatformFailed
+from platforms.base import Forbidden, PlatformFailed
 from platforms.events import Tag
 from platforms.stripe_evidence import evidence_in, subjects_in
 from platforms.stripe_mapping import Json, expanded, id_of, tag_of
@@ -58,20 +58,20 @@ class Sessions:
     def __init__(self, requests: Requests) -> None:
         self._rows: Iterator[Json] = requests.rows("/v1/checkout/sessions", {"expand": ["data.line_items"]})
         self._found: dict[str, Behind] = {}
-        self._reached: int | None = None
+        self._reached: float = float("inf")
 
     def of(self, payment: str, created: int) -> Behind | None:
-        while payment not in self._found and (self._reached is None or self._reached >= created - _DAY_S):
+        while payment not in self._found and self._reached >= created - _DAY_S:
             self._read()
         return self._found.get(payment)
 
     def _read(self) -> None:
         try:
             session = next(self._rows, None)
-        except PlatformFailed:  # a server that knows no sessions
+        except (PlatformFailed, Forbidden):  # a server that knows no sessions, or a key that may not read them
             session = None
         if session is None:
-            self._reached = -1
+            self._reached = float("-inf")
             return
         self._reached = session["created"]
         payment = id_of(session.get("payment_intent"))

@@ -45,7 +45,8 @@ def sync(
     """Fetch from the platforms what was sold, refunded and charged.
 
     It goes on where the last sync ended, looks back a little, and books nothing twice. The manager does it every 15
-    minutes by itself. The exit code is 1 when a platform tells something else of an entry than it told before.
+    minutes by itself. An amount that a platform tells otherwise than before is corrected by a new entry; where none can
+    mend it, as with another currency, the exit code is 1.
 
     Example:
       nova revenue sync stripe
