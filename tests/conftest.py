@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.leaks import pytest_runtest_makereport as pytest_runtest_makereport
+
 # How fast a machine is that others use too says nothing of what is tested.
 settings.register_profile("nova", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nova")

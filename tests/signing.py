@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook
 from stripe import WebhookSignature
 
-STRIPE_SECRET = "whsec_stripe_test_secret"
-STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+STRIPE_SECRET = "whsec_nevershown00_stripe"
+STANDARD_SECRET = "whsec_nevershown00rTwjUPD8ILPZIo2LaLaS"
 _MAIL_KEY = ec.derive_private_key(0x1F2E3D4C5B6A79880011223344556677, ec.SECP256R1())
 _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 MAIL_KEY = base64.b64encode(_MAIL_KEY.public_key().public_bytes(serialization.Encoding.DER, _SPKI)).decode()

@@ -24,7 +24,7 @@ from nova.demo.stripe_objects import Object
 from nova.demo.stripe_params import BadParameter, accepted, decoded
 from nova.money import Money
 
-KEY = "sk_test_emulated0000000000000000"
+KEY = "sk_test_nevershown00000000000000"
 _TAG = "nova_worker"
 _DEFAULT_VERSION = "2026-10-28.endive"
 

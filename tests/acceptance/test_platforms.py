@@ -10,7 +10,7 @@ from nova.ledger.limits import RunRef
 
 from .conftest import Home
 
-KEY = "github_pat_never_to_be_seen"
+KEY = "github_pat_nevershown00"
 
 
 def test_calls_of_commands_are_counted_and_one_that_fails_often_is_warned_of(nova: Home) -> None:

@@ -24,7 +24,7 @@ from nova.people import CLICK, subject_of_click, subject_of_email
 from tests import signing
 from tests.acceptance.conftest import Home, until
 
-SECRET = "gumroad-pings-arrive-here"
+SECRET = "gumroad-pings-nevershown00"
 PERSON = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"}
 
 

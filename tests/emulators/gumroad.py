@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.emulators.gumroad_shop import Product, Refusal, Sale, Shop, found
 
-TOKEN = "gumroad-emulated-token-0123456789"
+TOKEN = "gumroad-nevershown00-0123456789"
 SCOPES = ("view_profile", "view_sales", "edit_products", "edit_sales")
 PER_PAGE, SUBSCRIBERS_PER_PAGE = 10, 100
 RESOURCES = (

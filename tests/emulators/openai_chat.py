@@ -13,7 +13,7 @@ from typing import Any
 from openai.types.chat import ChatCompletion, completion_create_params
 from pydantic import TypeAdapter
 
-KEY = "sk-llm-emulator"
+KEY = "sk-llm-nevershown00"
 _REQUEST = TypeAdapter(completion_create_params.CompletionCreateParamsNonStreaming)
 
 

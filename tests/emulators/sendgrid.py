@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-KEY = "SG.emulated0000000000000"
+KEY = "SG.nevershown00000000000"
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _LISTS = {"bounces": "bounce", "spam_reports": "spam", "invalid_emails": "invalid", "unsubscribes": "unsubscribe"}
 _NAME = re.compile(r".*@.*|\d+|[0-9a-f]{8}-.*")  # of one thing, in a path

@@ -20,11 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-BEARER = "AAAAbearer-of-the-app"
+BEARER = "AAAAnevershown00-of-the-app"
 OWN_ID = "4200"
 OWN_NAME = "nova_posts"
-TOKEN = f"{OWN_ID}-access-token"
-SECRETS = {"api_key": "consumer-key", "api_secret": "consumer-secret", "access_secret": "token-secret"}
+TOKEN = f"{OWN_ID}-nevershown00-token"
+SECRETS = {name: f"nevershown00-{name}" for name in ("api_key", "api_secret", "access_secret")}
 _LINK = re.compile(r"https?://\S+")
 _NAME = re.compile(r"(?<!\w)@(\w{1,15})", re.ASCII)
 _LISTS = ("ids", "usernames", "expansions")

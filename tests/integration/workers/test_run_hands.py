@@ -104,7 +104,7 @@ def test_a_run_made_again_repeats_its_keys_and_the_run_after_a_success_has_new_o
 SELLS = """
 from platforms.stripe_integration import Stripe
 
-client = Stripe("sk_test_emulated0000000000000000", {url!r}, hands=hands)
+client = Stripe("sk_test_nevershown00000000000000", {url!r}, hands=hands)
 paid = client.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True)
 client.close()
 ctx.state[str(len(ctx.state))] = [paid.id, paid.worker, paid.metadata["nova_run"]]
