@@ -44,3 +44,17 @@ def test_help_imports_no_command() -> None:
     loaded = done.stdout.splitlines()[-1]
     for module in ("nova.cli.commands", "rich", "pydantic", "sqlalchemy", "nova.config", "nova.fleet"):
         assert f"'{module}'" not in loaded, module
+
+
+HEAVY = [
+    "stripe", "sendgrid", "tweepy", "httpx", "matplotlib", "statsmodels", "scipy", "numpy", "starlette",
+    "uvicorn", "pydantic_ai", "jinja2", "openai", "bs4", "lxml", "textual", "apprise", "plotext",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ["--help", "version", "workers status", "platforms list", "revenue report"])
+def test_what_is_asked_for_often_imports_no_vendors_library(asked: str) -> None:
+    listed = f"import sys; from nova.cli.app import run; assert run({asked.split()}) == 0; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert [name for name in HEAVY if f"'{name}'" in loaded] == []
