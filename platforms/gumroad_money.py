@@ -10,7 +10,8 @@ import re
 from decimal import Decimal
 
 from nova.errors import UsageProblem
-from nova.money import Money
+from nova.money import MAX_MICROS, Money
+from platforms.base import BadAnswer
 
 USD = "USD"
 _OWN_UNIT = frozenset(("JPY",))  # Gumroad counts every other currency in hundredths, the won too
@@ -30,7 +31,10 @@ def currency_of(code: object, symbol: object = None) -> str:
 
 
 def from_cents(amount: int, currency: str) -> Money:
-    return Money(amount * _unit(currency), currency)
+    """Raises BadAnswer for what is no whole number, or more than nova keeps."""
+    if type(amount) is not int or abs(micros := amount * _unit(currency)) > MAX_MICROS:
+        raise BadAnswer("gumroad answered with something that is no amount of money", hint="try again later")
+    return Money(micros, currency)
 
 
 def to_cents(money: Money) -> int:

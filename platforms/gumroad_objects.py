@@ -129,7 +129,7 @@ class Sale:
             product=_text(said, "product_id"),
             product_name=str(said.get("product_name") or ""),
             price=price,
-            fee=from_cents(_whole(said.get("gumroad_fee")) or 0, USD),
+            fee=from_cents(_fee(said), USD),
             affiliate=_affiliate(said),
             listed=listed,
             refunded=_refunded(price, listed, refundable, whole=whole, partial=partial),
@@ -349,6 +349,16 @@ def _cents(said: Json, name: str) -> int:
     if value is None:
         raise _lacks(name)
     return value
+
+
+def _fee(said: Json) -> int:
+    """What stands there and is none is no free sale."""
+    if said.get("gumroad_fee") is None:
+        return 0
+    fee = _cents(said, "gumroad_fee")
+    if fee < 0:
+        raise BadAnswer("gumroad answered with a fee below zero", hint="try again later")
+    return fee
 
 
 def _whole(value: object) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platforms.base import BadAnswer, Missing, PlatformFailed, Unreachable, problem_of
+from platforms.reading import readable
 from platforms.sendgrid_api import MARKETING
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class Contacts:
             body: dict[str, Any] = {"contacts": [_row(one) for one in contacts[first : first + _AT_ONCE]]}
             if lists:
                 body["list_ids"] = list(lists)
-            jobs.append(self._ask("contacts", "put", "contacts", body=body)["job_id"])
+            jobs.append(_told(self._ask("contacts", "put", "contacts", body=body), "job_id"))
         return tuple(jobs)
 
     def job(self, id: str) -> str:
         """The state of a job: pending, completed, errored or failed."""
-        return str(self._ask("contacts", "get", "contacts", "imports", id)["status"])
+        return _told(self._ask("contacts", "get", "contacts", "imports", id), "status")
 
     def find(self, emails: Sequence[str]) -> dict[str, Contact]:
         """Those that there are, by address."""
@@ -75,22 +76,23 @@ class Contacts:
         for first in range(0, len(emails), _LOOKED_UP):
             asked = [email.lower() for email in emails[first : first + _LOOKED_UP]]
             with suppress(Missing):  # none of them
-                rows = self._ask("contacts", "post", "contacts", "search", "emails", body={"emails": asked})["result"]
-                found |= {email: _contact(row["contact"]) for email, row in rows.items() if "contact" in row}
+                found |= _by_email(
+                    self._ask("contacts", "post", "contacts", "search", "emails", body={"emails": asked})
+                )
         return found
 
     def search(self, query: str) -> tuple[Contact, ...]:
         """By SendGrid's query language: `email LIKE 'ann%'`. At most the first 50."""
         answer = self._ask("contacts", "post", "contacts", "search", body={"query": query})
-        return tuple(_contact(row) for row in answer.get("result") or ())
+        return _contacts(answer)
 
     def count(self) -> int:
-        return int(self._ask("contacts", "get", "contacts", "count")["contact_count"])
+        return _counted(self._ask("contacts", "get", "contacts", "count"))
 
     def delete(self, ids: Sequence[str]) -> tuple[str, ...]:
         """From everywhere. Returns the ids of the jobs that do it."""
         return tuple(
-            str(self._ask("contacts", "delete", "contacts", query={"ids": ",".join(some)})["job_id"])
+            _told(self._ask("contacts", "delete", "contacts", query={"ids": ",".join(some)}), "job_id")
             for some in _some(ids)
         )
 
@@ -123,11 +125,10 @@ class Contacts:
     def export(self, list_id: str) -> str:
         """Asks for a file of everybody on the list, and returns the id to look for it by; it takes minutes."""
         body = {"list_ids": [list_id], "file_type": "json"}
-        return str(self._ask("exports", "post", "contacts", "exports", body=body)["id"])
+        return _told(self._ask("exports", "post", "contacts", "exports", body=body), "id")
 
     def exported(self, id: str) -> Export:
-        said = self._ask("exports", "get", "contacts", "exports", id)
-        return Export(id, said["status"], tuple(said.get("urls") or ()), said.get("message"))
+        return _export(self._ask("exports", "get", "contacts", "exports", id), id)
 
     def download(self, export: Export, path: Path, *, total_s: float = 600.0) -> int:
         """Writes a ready export as one JSON object a line, and returns how many. The file changes as a whole or not."""
@@ -176,7 +177,7 @@ def _rows_of(content: bytes) -> Iterator[dict[str, Any]]:
         for line in plain.splitlines():
             if line.strip():
                 yield _flat(json.loads(line))
-    except (ValueError, OSError, EOFError, AttributeError, KeyError) as error:
+    except (ValueError, OSError, EOFError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise BadAnswer(f"sendgrid's export cannot be read: {type(error).__name__}") from None
 
 
@@ -197,6 +198,32 @@ def _row(contact: Contact) -> dict[str, Any]:
     return {**plain, "custom_fields": dict(contact.fields)} if contact.fields else plain
 
 
+@readable("sendgrid")
+def _told(said: Any, name: str) -> str:
+    return str(said[name])
+
+
+@readable("sendgrid")
+def _counted(said: Any) -> int:
+    return int(said["contact_count"])
+
+
+@readable("sendgrid")
+def _by_email(said: Any) -> dict[str, Contact]:
+    return {email: _contact(row["contact"]) for email, row in said["result"].items() if "contact" in row}
+
+
+@readable("sendgrid")
+def _contacts(said: Any) -> tuple[Contact, ...]:
+    return tuple(_contact(row) for row in said.get("result") or ())
+
+
+@readable("sendgrid")
+def _export(said: Any, id: str) -> Export:
+    return Export(id, said["status"], tuple(said.get("urls") or ()), said.get("message"))
+
+
+@readable("sendgrid")
 def _contact(row: dict[str, Any]) -> Contact:
     return Contact(
         row["email"],
@@ -208,5 +235,6 @@ def _contact(row: dict[str, Any]) -> Contact:
     )
 
 
+@readable("sendgrid")
 def _list(row: dict[str, Any]) -> ContactList:
     return ContactList(row["id"], row["name"], int(row.get("contact_count") or 0))

@@ -20,6 +20,7 @@ from nova.people import subject_of_email
 from platforms.base import BadAnswer, Declined, PlatformFailed, Unreachable
 from platforms.hands import Hands
 from platforms.line import Patience
+from platforms.reading import readable
 from platforms.sendgrid_api import NAME, Api, WrongRecipients
 from platforms.sendgrid_contacts import Contacts
 from platforms.sendgrid_mail import (
@@ -158,11 +159,7 @@ class SendGrid:
         rows = self.api.ask("stats", "get", *(["categories"] if categories else []), "stats", query=query)
         if not isinstance(rows, list):
             raise BadAnswer("sendgrid answered stats with what is no list")
-        return tuple(
-            Day(date.fromisoformat(row["date"][:10]), _figures(one["metrics"]), one.get("name"))
-            for row in rows
-            for one in row["stats"]
-        )
+        return _days(rows)
 
     def templates(self) -> tuple[Template, ...]:
         """Dynamic ones, with the subject of the version in use."""
@@ -267,10 +264,20 @@ def _mark_of(email: str) -> str:
     return subject_of_email(email)[-16:]
 
 
+@readable("sendgrid")
+def _days(rows: Any) -> tuple[Day, ...]:
+    return tuple(
+        Day(date.fromisoformat(row["date"][:10]), _figures(one["metrics"]), one.get("name"))
+        for row in rows
+        for one in row["stats"]
+    )
+
+
 def _figures(metrics: Mapping[str, Any]) -> dict[str, int]:
     return {name: int(metrics.get(name) or 0) for name in _METRICS}
 
 
+@readable("sendgrid")
 def _template(row: Mapping[str, Any]) -> Template:
     used: Mapping[str, Any] = next((one for one in row.get("versions") or () if one.get("active")), {})
     return Template(row["id"], row["name"], row.get("generation", "dynamic"), used.get("subject"))

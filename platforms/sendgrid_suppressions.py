@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from platforms.reading import readable
+
 if TYPE_CHECKING:
     from platforms.sendgrid_api import Api
 
@@ -47,7 +49,7 @@ class Suppressions:
         query = {} if since is None else {"start_time": int(since.timestamp())}
         for reason in reasons:
             for page in self._api.offset_pages("suppressions", "suppression", LISTS[reason], query=query):
-                yield from (_suppression(reason, row) for row in page)
+                yield from (_suppression(row, reason) for row in page)
 
     def of(self, email: str) -> str | None:
         """Why SendGrid would not deliver to the address; None: it would."""
@@ -70,10 +72,7 @@ class Suppressions:
 
     def groups(self) -> tuple[Group, ...]:
         rows = self._api.ask("suppressions", "get", "asm", "groups") or []
-        return tuple(
-            Group(row["id"], row["name"], row.get("description") or "", int(row.get("unsubscribes") or 0))
-            for row in rows
-        )
+        return tuple(_group(row) for row in rows)
 
     def add(self, emails: Sequence[str], group: int | None = None) -> None:
         """Nothing is sent to them any more, or nothing of the group. What is there already stays."""
@@ -87,5 +86,11 @@ class Suppressions:
         self._api.ask("unsuppress", "delete", *path, email)
 
 
-def _suppression(reason: str, row: dict[str, Any]) -> Suppression:
+@readable("sendgrid")
+def _group(row: dict[str, Any]) -> Group:
+    return Group(row["id"], row["name"], row.get("description") or "", int(row.get("unsubscribes") or 0))
+
+
+@readable("sendgrid")
+def _suppression(row: dict[str, Any], reason: str) -> Suppression:
     return Suppression(row["email"], reason, datetime.fromtimestamp(row["created"], UTC), row.get("reason"))

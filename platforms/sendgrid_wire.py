@@ -131,7 +131,7 @@ def json_of(answer: Any) -> Any:
         raise BadAnswer(f"sendgrid answered with {kind.partition(';')[0][:60]} instead of JSON")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadAnswer("sendgrid answered with what is no JSON") from None
 
 
@@ -159,7 +159,7 @@ def _wait(status: int, headers: Mapping[str, str]) -> str | None:
         return None
     asked = headers.get("Retry-After")
     reset = headers.get("X-RateLimit-Reset")
-    if asked is None and reset is not None and reset.isdigit():
+    if asked is None and reset is not None and re.fullmatch(r"\d{1,12}", reset, re.ASCII):
         import time
 
         return str(max(0.0, int(reset) - time.time()))
@@ -173,7 +173,7 @@ def _said(body: bytes) -> str:
         words = "; ".join(
             f"{one['message']} ({one['field']})" if one.get("field") else str(one["message"]) for one in errors
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
     return " ".join(words.split())[:_SAID_CHARS]
 
@@ -182,7 +182,7 @@ def _wrong_recipients(body: bytes) -> list[int]:
     """The places of those whose part of the request SendGrid found wrong; none where anything else was wrong too."""
     try:
         fields = [str(one["field"]) for one in json.loads(body)["errors"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
     found = [_RECIPIENT.match(one) for one in fields]
     return sorted({int(one[1]) for one in found if one}) if all(found) else []

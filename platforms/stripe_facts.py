@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from nova.money import Money
 from platforms.events import SubscriptionFact, SubscriptionKind
+from platforms.reading import readable
 from platforms.stripe_mapping import SOURCE, Json, expanded, instant
 from platforms.stripe_objects import subscription_in
 from platforms.stripe_requests import Requests
@@ -44,6 +45,7 @@ def facts_in(said: Json) -> Iterator[SubscriptionFact]:
         yield _nothing(said, "paused", paused_in)
 
 
+@readable(SOURCE)
 def fact_of_event(event: Json) -> SubscriptionFact | None:
     said, what = event["data"]["object"], event["type"].rpartition(".")[2]
     before = expanded(event["data"].get("previous_attributes")) or {}

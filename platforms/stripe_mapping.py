@@ -27,6 +27,7 @@ from typing import Any
 
 from nova.money import Money
 from platforms.events import Figure, Kind, PlatformEvent, Tag, Transfer
+from platforms.reading import readable
 from platforms.stripe_evidence import evidence_in, subjects_in
 from platforms.stripe_money import from_stripe
 
@@ -58,6 +59,7 @@ class _Booking:
     note: str | None = None
 
 
+@readable(SOURCE)
 def events_of(transaction: Json) -> tuple[PlatformEvent, ...]:
     """The money facts of one balance transaction; of money that only changes its place, what that cost."""
     money = from_stripe(transaction["amount"], transaction["currency"])
@@ -70,10 +72,12 @@ def events_of(transaction: Json) -> tuple[PlatformEvent, ...]:
     return tuple(found)
 
 
+@readable(SOURCE)
 def moves_own_money(transaction: Json) -> bool:
     return transaction["type"] in _OWN_MONEY
 
 
+@readable(SOURCE)
 def transfer_of(transaction: Json) -> Transfer:
     amount = from_stripe(transaction["amount"], transaction["currency"])
     return Transfer(transaction["id"], instant(transaction["created"]), amount)
@@ -165,6 +169,8 @@ def _withdrawal(dispute: Json, transaction: Json) -> Any:
 def _event(transaction: Json, id: str, effect: Money, booking: _Booking) -> PlatformEvent:
     charge = charge_of(transaction)
     objects = _objects(transaction, charge)
+    if not transaction["id"] or not "".join((id, *objects)).isprintable():
+        raise ValueError("what is no text is no id")
     presented, rate = _presented(transaction)
     negative = booking.kind in ("refund", "fee", "dispute")
     return PlatformEvent(
@@ -206,7 +212,8 @@ def _presented(transaction: Json) -> tuple[Money | None, Decimal | None]:
     rate, currency, amount = transaction.get("exchange_rate"), source.get("currency"), source.get("amount")
     if rate is None or currency is None or amount is None:
         return None, None
-    return from_stripe(amount, currency), Decimal(repr(rate))
+    told = Decimal(repr(rate))
+    return (from_stripe(amount, currency), told) if told.is_finite() else (None, None)
 
 
 def _presented_note(transaction: Json) -> str | None:

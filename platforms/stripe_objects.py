@@ -10,7 +10,8 @@ from typing import Any
 from nova.clock import iso
 from nova.money import Money
 from platforms.events import monthly
-from platforms.stripe_mapping import TAG, Json, expanded, id_of, instant
+from platforms.reading import readable
+from platforms.stripe_mapping import SOURCE, TAG, Json, expanded, id_of, instant
 from platforms.stripe_money import from_stripe
 
 
@@ -206,6 +207,7 @@ def _plain(value: Any) -> Any:
     return told(value) if is_dataclass(value) else value
 
 
+@readable(SOURCE)
 def payment_in(said: Json) -> Payment:
     def money(name: str) -> Money:
         return from_stripe(said.get(name) or 0, said["currency"])
@@ -226,12 +228,14 @@ def payment_in(said: Json) -> Payment:
     )
 
 
+@readable(SOURCE)
 def refund_in(said: Json) -> Refund:
     amount = from_stripe(said["amount"], said["currency"])
     payment, charge = id_of(said.get("payment_intent")), id_of(said.get("charge"))
     return Refund(said["id"], said.get("status"), amount, payment, charge, said.get("reason"), instant(said["created"]))
 
 
+@readable(SOURCE)
 def dispute_in(said: Json) -> Dispute:
     details = said.get("evidence_details") or {}
     return Dispute(
@@ -247,17 +251,20 @@ def dispute_in(said: Json) -> Dispute:
     )
 
 
+@readable(SOURCE)
 def payout_in(said: Json) -> Payout:
     amount = from_stripe(said["amount"], said["currency"])
     arrives, automatic = instant(said["arrival_date"]), bool(said.get("automatic"))
     return Payout(said["id"], said["status"], amount, arrives, automatic, instant(said["created"]))
 
 
+@readable(SOURCE)
 def customer_in(said: Json) -> Customer:
     email, name, description = (said.get(text) for text in ("email", "name", "description"))
     return Customer(said["id"], email, name, description, instant(said["created"]), _metadata(said))
 
 
+@readable(SOURCE)
 def price_in(said: Json) -> Price:
     repeats = said.get("recurring") or {}
     minor = said.get("unit_amount")
@@ -273,6 +280,7 @@ def price_in(said: Json) -> Price:
     )
 
 
+@readable(SOURCE)
 def product_in(said: Json) -> Product:
     return Product(
         said["id"],
@@ -285,10 +293,12 @@ def product_in(said: Json) -> Product:
     )
 
 
+@readable(SOURCE)
 def link_in(said: Json) -> Link:
     return Link(said["id"], said["url"], bool(said["active"]), _worker(said), _metadata(said))
 
 
+@readable(SOURCE)
 def checkout_in(said: Json) -> Checkout:
     minor, currency = said.get("amount_total"), said.get("currency")
     return Checkout(
@@ -306,6 +316,7 @@ def checkout_in(said: Json) -> Checkout:
     )
 
 
+@readable(SOURCE)
 def subscription_in(said: Json) -> Subscription:
     """The period stands on the items in newer versions of the API, on the subscription in older ones."""
     rows = said["items"]["data"]
@@ -328,6 +339,7 @@ def subscription_in(said: Json) -> Subscription:
     )
 
 
+@readable(SOURCE)
 def item_in(said: Json) -> Item:
     """Of a server that knows only plans: the plan is the price."""
     priced = said.get("price") or _price_of_plan(said["plan"])
@@ -342,6 +354,7 @@ def monthly_of(items: tuple[Item, ...], currency: str) -> Money:
     return total
 
 
+@readable(SOURCE)
 def invoice_in(said: Json) -> Invoice:
     def money(name: str) -> Money:
         return from_stripe(said.get(name) or 0, said["currency"])

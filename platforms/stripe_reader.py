@@ -9,8 +9,9 @@ from typing import Any
 
 from platforms.base import PlatformFailed
 from platforms.events import EventPage, PlatformEvent, Tag
+from platforms.reading import unreadable
 from platforms.stripe_behind import Behind, Sessions, behind_invoice
-from platforms.stripe_mapping import charge_of, events_of, expanded, id_of, moves_own_money, transfer_of
+from platforms.stripe_mapping import SOURCE, charge_of, events_of, expanded, id_of, moves_own_money, transfer_of
 from platforms.stripe_requests import Requests
 from platforms.stripe_tags import Lookup, find_tag, invoice_of
 
@@ -34,7 +35,7 @@ class Reader:
         seen: set[str] = set()
         while True:
             body = self._page(floor, after)
-            found = [t for t in body["data"] if floor is None or t["created"] >= floor]
+            found = [t for t in body["data"] if floor is None or _created(t) >= floor]
             ended = len(found) < len(body["data"]) or not body["has_more"] or not found
             last = found[-1]["id"] if found else None
             yield self._told([t for t in found if t["id"] not in seen], None if ended else last)
@@ -83,8 +84,7 @@ class Reader:
             params["created"] = {"gte": floor}
         if after is not None:
             params["starting_after"] = after
-        body: dict[str, Any] = self._requests.get("/v1/balance_transactions", params, "transactions")
-        return body
+        return self._requests.page("/v1/balance_transactions", params, "transactions")
 
     def _told(self, transactions: list[dict[str, Any]], after: str | None) -> EventPage:
         unique = list({t["id"]: t for t in transactions}.values())
@@ -115,3 +115,10 @@ class Reader:
         if charge is not None:
             self._charges[charge["id"]] = charge
         return transaction
+
+
+def _created(transaction: Mapping[str, Any]) -> int:
+    created = transaction.get("created")
+    if type(created) is not int:
+        raise unreadable(SOURCE, transaction)
+    return created

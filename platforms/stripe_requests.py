@@ -34,6 +34,10 @@ class Requests:
     def get(self, path: str, params: Params | None = None, what: str = "read") -> Any:
         return self._line.call(what, lambda: self._plain("get", path, params or {}))
 
+    def page(self, path: str, params: Params, what: str) -> dict[str, Any]:
+        """Of a list: `data` and `has_more`."""
+        return self._line.call(what, lambda: _page(self._plain("get", path, params)))
+
     def post(self, what: str, path: str, params: Params, key: str | None = None) -> Any:
         """Under the `key`, else under one that a repeated run finds again: it is never carried out twice."""
         given = {name: value for name, value in params.items() if value is not None and value != {}}
@@ -55,7 +59,7 @@ class Requests:
     def _rows(self, path: str, params: Params, limit: int) -> Iterator[Json]:
         after: str | None = None
         while True:
-            page = self.get(path, {**_given(params), "limit": limit, **_given({"starting_after": after})}, "list")
+            page = self.page(path, {**_given(params), "limit": limit, **_given({"starting_after": after})}, "list")
             yield from page["data"]
             if not page["has_more"] or not page["data"] or page["data"][-1]["id"] == after:
                 return
@@ -64,7 +68,7 @@ class Requests:
     def _found(self, path: str, query: str) -> Iterator[Json]:
         params: Params = {"query": query, "limit": _PAGE}
         while True:
-            page = self.get(f"{path}/search", params, "search")
+            page = self.page(f"{path}/search", params, "search")
             yield from page["data"]
             if not page["has_more"] or not page.get("next_page"):
                 return
@@ -75,6 +79,15 @@ class Requests:
         if not isinstance(data, dict):
             raise BadAnswer("stripe answered with something that is no answer", hint="try again later")
         return data
+
+
+def _page(said: dict[str, Any]) -> dict[str, Any]:
+    rows = said.get("data")
+    if not isinstance(rows, list) or not isinstance(said.get("has_more"), bool):
+        raise BadAnswer("stripe answered with something that is no list", hint="try again later")
+    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise BadAnswer("stripe answered with a list of things without an id", hint="try again later")
+    return said
 
 
 def at(collection: str, id: str, action: str = "") -> str:

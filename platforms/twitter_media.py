@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from platforms.base import BadAnswer, Declined, InvalidRequest, Unreachable
 from platforms.line import Stopped
+from platforms.reading import readable
 from platforms.twitter_types import Media
 from platforms.twitter_wire import understood
 
@@ -102,6 +103,7 @@ def _in_parts(step: Step, wait: Callable[[float], bool], content: bytes, kind: K
     raise Unreachable(f"twitter has not made the {kind.name} ready in time", hint="try again later")
 
 
+@readable("twitter")
 def _progress(data: dict[str, Any]) -> tuple[str, float]:
     """Its state, and in how many seconds to ask again; what says nothing of it is ready."""
     progress = data.get("processing_info") or {"state": "succeeded"}

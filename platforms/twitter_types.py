@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from nova.clock import parse_time
+from platforms.reading import readable
 from platforms.twitter_text import links_in
 
 _MENTIONS_FIRST = re.compile(r"(?:@\w{1,15}\s+)+", re.ASCII)
@@ -124,6 +125,7 @@ def post_url(id: str, author: str | None = None) -> str:
     return f"https://x.com/{author or 'i'}/status/{id}"
 
 
+@readable("twitter")
 def post_of(data: Mapping[str, Any], authors: Mapping[str, str] | None = None) -> Post:
     author = data.get("author_id")
     referenced = data.get("referenced_tweets") or data.get("referenced_posts") or ()
@@ -143,6 +145,7 @@ def post_of(data: Mapping[str, Any], authors: Mapping[str, str] | None = None) -
     )
 
 
+@readable("twitter")
 def metrics_of(data: Mapping[str, Any]) -> Metrics:
     """What only the author may know is taken where it is told."""
     said = {**data.get("public_metrics", {}), **data.get("non_public_metrics", {})}
@@ -156,6 +159,7 @@ def metrics_of(data: Mapping[str, Any]) -> Metrics:
     )
 
 
+@readable("twitter")
 def user_of(data: Mapping[str, Any]) -> User:
     counts = data.get("public_metrics", {})
     return User(
@@ -172,12 +176,14 @@ def user_of(data: Mapping[str, Any]) -> User:
     )
 
 
+@readable("twitter")
 def usage_of(data: Mapping[str, Any]) -> Usage:
     cap, day = data.get("project_cap"), data.get("cap_reset_day")
     used = int(data.get("project_usage", 0))
     return Usage(used, None if cap is None else int(cap), None if day is None else int(day))
 
 
+@readable("twitter")
 def page_of(body: Mapping[str, Any]) -> Page:
     included = body.get("includes", {}).get("users", ())
     authors = {str(one["id"]): str(one["username"]) for one in included}

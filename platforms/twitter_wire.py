@@ -212,7 +212,7 @@ def _parsed(answer: Any) -> dict[str, Any]:
         raise BadAnswer(f"twitter answered with {kind.partition(';')[0] or 'no type'} instead of JSON")
     try:
         body = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadAnswer("twitter's answer is no JSON") from None
     if not isinstance(body, dict):
         raise BadAnswer("twitter's answer is no JSON object")

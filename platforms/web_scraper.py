@@ -229,7 +229,7 @@ class WebScraper:
             answer = self._patiently(url, headers, max_bytes, cut=not robots)
             if not answer.redirected:
                 return answer
-            url = checked_url(str(url.join(answer.headers["location"])))
+            url = _led_on(url, answer.headers["location"])
         raise PlatformFailed(f"{shown(url)} is the end of more than {self.manners.max_redirects} redirects")
 
     def _may(self, url: httpx.URL) -> None:
@@ -325,6 +325,15 @@ class WebScraper:
         except httpx.TransportError as problem:
             raise Unreachable(f"{shown(url)} broke off: {_words(problem)}") from problem
         return b"".join(chunks)[:max_bytes]
+
+
+def _led_on(url: httpx.URL, location: str) -> httpx.URL:
+    import httpx
+
+    try:
+        return checked_url(str(url.join(location)))
+    except (httpx.InvalidURL, UnicodeError, UsageProblem):
+        raise PlatformFailed(f"{shown(url)} leads on to what is no web address: {location[:200]!a}") from None
 
 
 def _origin(url: httpx.URL) -> str:
