@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nova.errors import NovaError
-from workers.agents.row_keeper import digest
+from workers.agents.row_keeper import digest, is_whole
 
 Row = Mapping[str, str]
 
@@ -55,8 +55,11 @@ def _jsonl(path: Path, file: Any) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise InputProblem(f"line {number} of {path} is no JSON object")
-        yield {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+        read = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+        if not is_whole("".join((*read, *read.values()))):
+            raise InputProblem(f"line {number} of {path} holds half a character")
+        yield read

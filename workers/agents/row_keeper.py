@@ -126,5 +126,10 @@ class StateOf(MutableMapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def is_whole(text: str) -> bool:
+    """Whether it can be written: JSON may hold half a character, which is no text."""
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def digest(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

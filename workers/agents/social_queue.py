@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from nova.errors import NovaError, UsageProblem
 from platforms.twitter_rules import parts_of, post_id
-from workers.agents.row_keeper import digest
+from workers.agents.row_keeper import digest, is_whole
 
 FIELDS = ("text", "link", "campaign", "media", "alt", "reply_to", "not_before", "not_after", "id")
 _LONGEST_ID = 100
@@ -71,7 +71,7 @@ def read_queue(path: Path) -> list[Mapping[str, Any]]:
             return [{"text": part} for part in _BETWEEN.split(file.read().replace("\r\n", "\n")) if part.strip()]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, csv.Error) as problem:
+    except (OSError, ValueError, RecursionError, csv.Error) as problem:
         why = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise QueueProblem(f"{path} cannot be read: {why}", hint="write it as CSV, JSONL or text") from None
 
@@ -86,6 +86,9 @@ def _item(row: Mapping[str, Any], zone: ZoneInfo) -> Item:
     if odd:
         raise UsageProblem(f"{odd[0]} is no text")
     said = {name: str(value).strip() for name, value in row.items() if value not in (None, "")}
+    broken = [name for name, text in said.items() if not is_whole(text)]
+    if broken:
+        raise UsageProblem(f"{broken[0]} holds half a character")
     answered = said.get("reply_to")
     if len(said.get("id", "")) > _LONGEST_ID:
         raise UsageProblem(f"an id has {_LONGEST_ID} characters at most")
