@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -72,23 +72,26 @@ def extract(body: bytes, charset: str | None, url: str, row: str | None, fields:
 def rows_of(page: BeautifulSoup, url: str, row: str | None, fields: Mapping[str, Selector]) -> list[Row]:
     """The same of a page that is parsed."""
     base = base_of(page, url)
-    elements = [page] if row is None else compiled(row).select(page)
-    rows = [{name: _value(element, selector, base) for name, selector in fields.items()} for element in elements]
+    elements = [page] if row is None else _selected(page, row, _inner(page))
+    rows = [_row(element, fields, base) for element in elements]
     return [one for one in rows if any(value is not None and value != [] for value in one.values())]
 
 
 def parse(body: bytes, charset: str | None) -> BeautifulSoup:
-    """By the mark at its beginning, else `charset` (of the HTTP header), else what the page says of itself."""
+    """By the mark at its beginning, else `charset` (of the HTTP header), else what the page says of itself.
+
+    Raises PageTooLarge where it has so many elements that reading it would take too long.
+    """
     from bs4 import BeautifulSoup, UnicodeDammit
+
+    from platforms.web_tree import TreeBuilder
 
     found = UnicodeDammit(body, user_encodings=[charset] if charset else [], is_html=True)
     text = found.unicode_markup
     if text is None:
         text = body.decode("utf-8", "replace")
-    page = BeautifulSoup(_DECLARATION.sub("", text, count=1) if "<" in text else "<!---->", "lxml")
-    for line_break in page.find_all("br"):
-        line_break.replace_with("\n")
-    return page
+    text = _DECLARATION.sub("", text, count=1) if "<" in text else "<!---->"
+    return BeautifulSoup(text, builder=TreeBuilder())
 
 
 def base_of(page: BeautifulSoup, url: str) -> str:
@@ -110,30 +113,38 @@ def text_of(element: Tag) -> str:
     return " ".join(element.get_text().split())
 
 
-def _value(element: Tag, selector: Selector, base: str) -> Value:
-    if not selector.css:
-        return _one(element, selector.attribute, base)
-    if selector.every:
-        every = [_one(found, selector.attribute, base) for found in compiled(selector.css).select(element)]
-        return [value for value in every if value is not None]
-    found = _first(element, selector.css)
-    return None if found is None else _one(found, selector.attribute, base)
+def _row(element: Tag, fields: Mapping[str, Selector], base: str) -> Row:
+    inner = _inner(element)
+    return {name: _value(element, selector, base, inner) for name, selector in fields.items()}
 
 
-def _first(element: Tag, css: str) -> Tag | None:
-    """Most selectors are a name or a class, for which the whole machinery of CSS takes longer than the search."""
+def _inner(element: Tag) -> list[Tag]:
+    """All elements within it, in their order."""
     from bs4 import Tag
 
+    return [found for found in element.descendants if isinstance(found, Tag)]
+
+
+def _value(element: Tag, selector: Selector, base: str, inner: Sequence[Tag]) -> Value:
+    if not selector.css:
+        return _one(element, selector.attribute, base)
+    found = _selected(element, selector.css, inner)
+    if selector.every:
+        every = [_one(one, selector.attribute, base) for one in found]
+        return [value for value in every if value is not None]
+    first = next(iter(found), None)
+    return None if first is None else _one(first, selector.attribute, base)
+
+
+def _selected(element: Tag, css: str, inner: Iterable[Tag]) -> Iterable[Tag]:
+    """Most selectors are a name or a class, for which the whole machinery of CSS takes longer than the search."""
     simple = _SIMPLE.fullmatch(css)
     if simple is None:
-        return compiled(css).select_one(element)
+        return compiled(css).iselect(element)
     name, wanted = simple["name"], simple["class"]
-    for found in element.descendants:
-        if not isinstance(found, Tag) or (name and name != found.name):
-            continue
-        if wanted is None or wanted in (found.get("class") or ()):
-            return found
-    return None
+    if wanted is None:
+        return (one for one in inner if one.name == name)
+    return (one for one in inner if wanted in (one.get("class") or ()) and (name is None or one.name == name))
 
 
 def _one(element: Tag, attribute: str | None, base: str) -> str | None:

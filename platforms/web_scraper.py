@@ -25,6 +25,8 @@ from platforms.web_robots import MOST_BYTES, Robots, RobotsAnswer, RobotsForbid
 if TYPE_CHECKING:
     import httpx
 
+    from platforms.web_stream import Transport
+
 __all__ = ["PROBLEMS", "AddressRefused", "Manners", "Page", "RobotsForbid", "WebScraper", "checked_url"]
 
 PLATFORM = "web"
@@ -127,7 +129,7 @@ class Ways:
         self.robots = Robots(agent.partition("/")[0])
         self._per_host = per_host
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, httpx.HTTPTransport] = OrderedDict()
+        self._open: OrderedDict[str, Transport] = OrderedDict()
         self._places: dict[str, threading.Semaphore] = {}
 
     def place(self, host: str) -> threading.Semaphore:
@@ -135,14 +137,16 @@ class Ways:
         with self._lock:
             return self._places.setdefault(host, threading.Semaphore(self._per_host))
 
-    def to(self, origin: str) -> httpx.HTTPTransport:
+    def to(self, origin: str) -> Transport:
         import httpx
+
+        from platforms.web_stream import Transport
 
         with self._lock:
             way = self._open.pop(origin, None)
             if way is None:
                 limits = httpx.Limits(max_keepalive_connections=self._per_host, keepalive_expiry=15.0)
-                way = httpx.HTTPTransport(verify=self._tls, trust_env=False, limits=limits)
+                way = Transport(verify=self._tls, limits=limits)
             self._open[origin] = way
             if len(self._open) > _MOST_HOSTS:
                 self._open.popitem(last=False)[1].close()
@@ -251,7 +255,11 @@ class WebScraper:
             )
 
     def _ask(self, url: httpx.URL, headers: dict[str, str], max_bytes: int, *, cut: bool) -> _Answer:
-        with self._opened(url, headers) as response:
+        way = self._ways.to(_origin(url))
+        with (
+            way.within(self.manners.total_s, lambda: self.line.hands.wait(0)),
+            self._opened(way, url, headers) as response,
+        ):
             if response.status_code in _PASSING:
                 after = _retry_after(response.headers.get("retry-after"), self._now())
                 raise _busy(url, response.status_code, after)
@@ -259,7 +267,7 @@ class WebScraper:
             return _Answer(url, response.status_code, response.headers, body)
 
     @contextmanager
-    def _opened(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def _opened(self, way: Transport, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
         """Tries the host's addresses in turn; the name still stands in the request and for its certificate."""
         import httpx
 
@@ -267,7 +275,6 @@ class WebScraper:
         addresses = permitted(url.host, port, allow_private=self.manners.allow_private, resolver=self._resolver)
         if not addresses:
             raise Unreachable(f"the host {url.host} has no address")
-        way = self._ways.to(_origin(url))
         for address in addresses:
             try:
                 response = way.handle_request(self._request(url, address, headers))
@@ -308,18 +315,15 @@ class WebScraper:
     def _read(self, url: httpx.URL, response: httpx.Response, max_bytes: int, *, cut: bool) -> bytes:
         import httpx
 
-        until = self._monotonic() + self.manners.total_s
         chunks, size = [], 0
         try:
-            for chunk in response.iter_bytes(65_536):
+            for chunk in response.iter_bytes():
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > max_bytes:
                     if cut:
                         break
                     raise PlatformFailed(f"{shown(url)} is larger than {max_bytes} bytes")
-                if self._monotonic() > until:
-                    raise Unreachable(f"{shown(url)} took longer than {self.manners.total_s:g} s")
         except httpx.DecodingError as problem:
             raise PlatformFailed(f"{shown(url)} cannot be read: {problem}") from problem
         except httpx.TransportError as problem:

@@ -26,12 +26,13 @@ class QuickHands(Alone):
         self.slept: list[float] = []
         self.bill = Bill()
         self.outcomes: list[str | None] = []
-        self._ends, self._poor = ends, poor
+        self.ends, self._poor = ends, poor
 
     def wait(self, seconds: float) -> bool:
-        self.slept.append(seconds)
+        if seconds:
+            self.slept.append(seconds)
         self.now += seconds
-        return self._ends
+        return self.ends
 
     @contextmanager
     def paying(self, ceiling: Money, reason: str) -> Iterator[Bill]:  # type: ignore[override]

@@ -7,7 +7,8 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from nova.errors import UsageProblem
 
@@ -96,10 +97,17 @@ def _is_plain(value: Any) -> bool:
 
 
 def _type_name(annotation: Any) -> str:
-    name = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    return name.replace("typing.", "").replace("decimal.", "").replace("datetime.", "").replace(" | None", "")
+    """Short, and of a model its name alone: what stands in it is told by the setting's own words."""
+    inner = [_type_name(one) for one in get_args(annotation) if one not in (NoneType, ...)]
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return inner[0]
+    if origin in (Union, UnionType):
+        return " | ".join(dict.fromkeys(inner))
+    if origin is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    return f"{name}[{', '.join(inner)}]" if origin is not None and inner else name
 
 
 def _refuse_unknown(agent: str, model: type[BaseModel], config: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import NovaError, UsageProblem
+from platforms.base import Stopped
 
 if TYPE_CHECKING:
     from platforms.web_scraper import Page
@@ -51,9 +52,11 @@ def _shipped(ctx: RunContext) -> dict[str, Callable[..., Any]]:
         try:
             with ctx.platforms.web(Manners(agent="nova-llm-agent")) as web:
                 page = web.fetch(url)
+            return "" if page is None else _text_of(page)
+        except Stopped:
+            raise
         except NovaError as problem:
             return f"The page cannot be read: {problem.message}"
-        return "" if page is None else _text_of(page)
 
     def remember(name: str, value: str) -> str:
         """Keep a note for later conversations, in place of an earlier one of that name.
@@ -77,9 +80,7 @@ def _shipped(ctx: RunContext) -> dict[str, Callable[..., Any]]:
 
 
 def _text_of(page: Page) -> str:
+    """Scripts, styles and templates are no text to BeautifulSoup."""
     from platforms.web_extract import parse
 
-    soup = parse(page.body, page.charset)
-    for unread in soup(["script", "style", "noscript", "template"]):
-        unread.decompose()
-    return soup.get_text(" ", strip=True)[:_PAGE_CHARS]
+    return parse(page.body, page.charset).get_text(" ", strip=True)[:_PAGE_CHARS]

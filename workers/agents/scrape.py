@@ -97,18 +97,19 @@ class Scrape:
     def _taken(self, step: Step, future: Future[Page | None], what: str) -> tuple[Seen | None, Step | None]:
         try:
             page = future.result()
+            parsed = None if page is None else parse(page.body, page.charset)
         except Stopped:
             self.complete = False
             return None, None
         except PROBLEMS as problem:
-            self._ctx.log.warning("%s", _told(problem))
-            self.failed.append(problem.message)
+            where = "" if step.url in problem.message else f"{step.url}: "
+            self._ctx.log.warning("%s%s", where, _told(problem))
+            self.failed.append(where + problem.message)
             self.complete = False
             return None, None
-        if page is None:
+        if page is None or parsed is None:
             self._ctx.log.info("%s has not changed", step.url)
             return None, self._following(step, step.before.get("next"))
-        parsed = parse(page.body, page.charset)
         rows = self._source.rows(parsed, page.url)
         if not rows:
             self._ctx.log.warning("nothing on %s is matched by the selectors", page.url)

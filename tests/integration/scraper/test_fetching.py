@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -255,3 +256,44 @@ def test_a_server_that_is_not_there_is_unreachable(scraper: Make) -> None:
 def test_what_is_no_web_address_is_refused(address: str, scraper: Make) -> None:
     with pytest.raises(UsageProblem, match="not a web address"):
         scraper().fetch(address)
+
+
+def dripping(head: bytes) -> int:
+    """A port whose server, after `head`, sends a byte now and then until nobody listens any more."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with server:
+            with server.accept()[0] as robots:
+                robots.recv(65_536)
+                robots.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            with server.accept()[0] as page, suppress(OSError):
+                page.recv(65_536)
+                page.sendall(head)
+                while True:
+                    page.sendall(b"x")
+                    threading.Event().wait(0.05)
+
+    threading.Thread(target=drip, daemon=True).start()
+    return int(server.getsockname()[1])
+
+
+DRIPS = pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9999\r\n\r\n"],
+    ids=["head", "body"],
+)
+
+
+@DRIPS
+def test_an_answer_that_drips_is_given_up(scraper: Make, head: bytes) -> None:
+    with pytest.raises(Unreachable, match="too long"):
+        scraper(total_s=0.3, attempts=1).fetch(f"http://127.0.0.1:{dripping(head)}/a")
+
+
+@DRIPS
+def test_an_answer_that_drips_holds_up_no_end(scraper: Make, hands: QuickHands, head: bytes) -> None:
+    url = f"http://127.0.0.1:{dripping(head)}/a"
+    threading.Timer(0.2, lambda: setattr(hands, "ends", True)).start()
+    with pytest.raises(Stopped):
+        scraper(attempts=1).fetch(url)

@@ -132,3 +132,12 @@ def test_listing_imports_none_of_the_heavy_libraries() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("agent", ["email_agent", "social_agent", "subscription_agent", "llm_agent", "scraper_agent"])
+def test_the_types_of_settings_are_told_in_short_names(home: Path, agent: str) -> None:
+    types = {field["name"]: field["type"] for field in describe(agent, home)["config"]}
+    assert all("." not in type and "None" not in type and "Annotated" not in type for type in types.values()), types
+    expected = {"social_agent": ("replies", "list[Rule]"), "subscription_agent": ("dunning", "list[DunningStep]")}
+    name, type = expected.get(agent, ("", ""))
+    assert types.get(name, "") == type

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from nova.errors import UsageProblem
 from platforms.web_extract import Row, Selector, extract
+from platforms.web_tree import MOST_ELEMENTS, PageTooLarge
 
 PAGE = """
 <html><head><base href="/shop/"></head><body>
@@ -90,3 +93,26 @@ def test_a_list_has_every_value() -> None:
     assert rows(html, "li", tags=".t[]", links="a@href[]") == [
         {"tags": ["a", "b"], "links": ["https://example.com/1"]},
     ]
+
+
+def test_a_page_of_too_many_elements_is_refused() -> None:
+    with pytest.raises(PageTooLarge, match="more than 300,000 elements"):
+        rows("<i>" * (MOST_ELEMENTS + 1), None, text=".")
+
+
+def test_what_is_nested_too_deep_is_text_of_what_it_stands_in() -> None:
+    deep = "<div class=d>" * 5_000 + "end" + "</div>" * 5_000 + "<b>after</b>"
+    found = rows(deep, ".d", text=".")
+    assert 200 < len(found) < 300
+    assert found[-1] == {"text": "end"}
+    assert rows(deep, None, b="body > b") == [{"b": "after"}]
+
+
+def test_line_breaks_without_number_take_no_more_than_linear_time() -> None:
+    began = time.process_time()
+    assert rows("<br>" * 100_000 + "<b>x</b>", None, b="b") == [{"b": "x"}]
+    assert time.process_time() - began < 5.0  # moved one by one they took minutes
+
+
+def test_an_attribute_may_be_named_in_braces() -> None:
+    assert rows("<p {http://x}a=1 class='b c'>t</p>", None, t="p.c", c="p@class") == [{"t": "t", "c": "b c"}]
