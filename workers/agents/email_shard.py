@@ -10,9 +10,10 @@ from nova.clock import to_us
 from nova.errors import Unreachable, UsageProblem
 from platforms.base import InDoubt, PlatformFailed, Stopped, nothing_done
 from platforms.sendgrid_mail import Address, Mail, Recipient, checked_email
+from workers.agents import templates
 from workers.agents.email_plan import Plan, Progress
 from workers.agents.email_recipients import Row, mark_of
-from workers.agents.email_templates import Content, filled, rendered
+from workers.agents.email_templates import Content, rendered
 from workers.base_worker import RunResult
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Shard:
         given = {name: value for name, value in row.items() if value is not None}  # else a mail would say "None"
         values = {**given, "email": email, "campaign": config.campaign}
         own = config.unsubscribe_url
-        way_out = self._mailing.way_out(email) if own is None else filled(own, values)
+        way_out = self._mailing.way_out(email) if own is None else templates.rendered(own, values)
         values["unsubscribe_url"] = way_out or ""
         if config.series[step].template is not None:
             return None, Recipient(email, data=values, unsubscribe_url=way_out)

@@ -10,10 +10,11 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import UsageProblem
+from workers.agents.templates import compiled, rendering
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -81,11 +82,6 @@ def rendered(source: Source, values: Mapping[str, Any]) -> Rendered:
     return Rendered(common, tags)
 
 
-def filled(text: str, values: Mapping[str, Any]) -> str:
-    """One template, not escaped."""
-    return _rendered(text, values, False)
-
-
 def _fill(source: Source, values: Mapping[str, Any], out: list[str] | None) -> Content:
     given = values if out is None else {**values, _OUT: out}
     subject, text, page = (
@@ -99,32 +95,17 @@ def _parts(source: Source) -> tuple[tuple[str | None, bool], ...]:
 
 
 def _rendered(text: str, values: Mapping[str, Any], escaped: bool) -> str:
-    from jinja2 import TemplateError
-
-    try:
+    with rendering():
         return _compiled(text, escaped).render(values)
-    except TemplateError as problem:
-        raise UsageProblem(f"the template cannot be filled in: {problem.message}") from None
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as problem:
-        raise UsageProblem(f"the template cannot be filled in: {type(problem).__name__}: {problem}") from None
 
 
-@lru_cache(256)
 def _compiled(text: str, escaped: bool) -> Template:
-    from jinja2 import StrictUndefined, TemplateError, pass_context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    tag = pass_context(_tagging(escaped))
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=escaped, keep_trailing_newline=True, finalize=tag
-    )
-    try:
-        return environment.from_string(text)
-    except TemplateError as problem:
-        raise UsageProblem(f"the template is wrong: {problem.message}") from None
+    return compiled(text, html=escaped, finalize=_tagging(escaped))
 
 
+@cache
 def _tagging(escaped: bool) -> Callable[[Any, Any], Any]:
+    from jinja2 import pass_context
     from markupsafe import Markup, escape
 
     def tag(context: Any, value: Any) -> Any:
@@ -135,7 +116,7 @@ def _tagging(escaped: bool) -> Callable[[Any, Any], Any]:
         out.append(said)
         return Markup(_TAG.format(len(out) - 1))  # noqa: S704 - it is made here
 
-    return tag
+    return pass_context(tag)
 
 
 def _expanded(text: str | None, out: list[str]) -> str | None:

@@ -74,14 +74,12 @@ class LlmConfig(BaseModel):
     @field_validator("prompt", "system")
     @classmethod
     def _template(cls, text: str | None) -> str | None:
-        from jinja2 import TemplateSyntaxError
-
-        from workers.agents.templates import templates
+        from workers.agents.templates import compiled
 
         try:
-            templates().from_string(text or "")
-        except TemplateSyntaxError as problem:
-            raise ValueError(f"line {problem.lineno}: {problem.message}") from None
+            compiled(text or "")
+        except UsageProblem as problem:
+            raise ValueError(problem.message) from None
         return text
 
     @field_validator("output")

@@ -253,7 +253,7 @@ def test_two_replicas_ask_about_every_row_once(rig: Rig, home: Path, server: Cha
     [
         ({"model": "nobody-knows"}, "no price is known"),
         ({"price_in": "1"}, "come together"),
-        ({"prompt": "{{ open", **PRICES}, "line 1"),
+        ({"prompt": "{{ open", **PRICES}, "in line 1"),
         ({"answer_schema": {"type": "array"}, **PRICES}, "object"),
         ({"output": "answers.xml", **PRICES}, "must end in"),
         ({"price_in": "-1", "price_out": "1"}, "greater than or equal"),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from nova.errors import UsageProblem
-from workers.agents.email_templates import Source, check, filled, rendered, tracked
+from workers.agents import templates
+from workers.agents.email_templates import Source, check, rendered, tracked
 
 HI = Source(
     "Hi {{ name }}",
@@ -84,7 +85,7 @@ def test_addresses_in_a_template_become_links_and_those_put_together_do_not() ->
     made = rendered(source, values)
     assert made.content[0] == "See https://a.example"
     followed.clear()
-    assert filled(source.text or "", values) == "Go to L1&. Or https://b.example/7"
+    assert templates.rendered(source.text or "", values) == "Go to L1&. Or https://b.example/7"
     assert "https://a.example/?x=1&y=2" not in followed
     assert fill_in(made.content[2], dict(made.values)) is not None
     assert '<img src="https://i.example/1.png">' in (made.content[2] or "")
