@@ -127,17 +127,17 @@ _SERVICE = {
     "uninstall": Command("service:uninstall", "Stop the manager's service and take its unit away."),
 }
 _GUMROAD = {
-    "products": Command("gumroad:products", "Show the products with their prices and what they sold."),
-    "price": Command("gumroad:price", "Change what a product costs."),
-    "publish": Command("gumroad:publish", "Put a product into the shop."),
-    "unpublish": Command("gumroad:unpublish", "Take a product out of the shop; who bought it keeps it."),
-    "codes": Command("gumroad:codes", "Show the offer codes of a product, add one or take one back."),
-    "sales": Command("gumroad:sales", "Show sales, the newest first."),
-    "revenue": Command("gumroad:revenue", "Sum up the sales of a period by product, as Gumroad tells them now."),
-    "subscribers": Command("gumroad:subscribers", "Show who subscribes to a product now."),
-    "license": Command("gumroad:license_key", "Verify a license key, without counting a use."),
-    "refund": Command("gumroad:refund", "Give a customer the money back, all of it or an amount."),
-    "hooks": Command("gumroad:hooks", "Show where Gumroad posts what happens, add an address or take one back."),
+    "products": Command("gumroad_products:products", "Show the products with their prices and what they sold."),
+    "price": Command("gumroad_products:price", "Change what a product costs."),
+    "publish": Command("gumroad_products:publish", "Put a product into the shop."),
+    "unpublish": Command("gumroad_products:unpublish", "Take a product out of the shop; who bought it keeps it."),
+    "codes": Command("gumroad_products:codes", "Show the offer codes of a product, add one or take one back."),
+    "sales": Command("gumroad_sales:sales", "Show sales, the newest first."),
+    "revenue": Command("gumroad_sales:revenue", "Sum up the sales of a period by product, as Gumroad tells them now."),
+    "subscribers": Command("gumroad_people:subscribers", "Show who subscribes to a product now."),
+    "license": Command("gumroad_people:license_key", "Verify a license key, without counting a use."),
+    "refund": Command("gumroad_sales:refund", "Give a customer the money back, all of it or an amount."),
+    "hooks": Command("gumroad_people:hooks", "Show where Gumroad posts what happens, add an address or take one back."),
 }
 _SENDGRID = {
     "send": Command("sendgrid:send", "Send a mail now, to each recipient alone."),
@@ -164,49 +164,53 @@ _TWITTER = {
     "limits": Command("twitter:limits", "Show what X still lets the account do, as it told in two harmless calls."),
 }
 _STRIPE: dict[str, Command | Group] = {
-    "balance": Command("stripe:balance", "Show what Stripe holds: available, and on its way."),
+    "balance": Command("stripe_payments:balance", "Show what Stripe holds: available, and on its way."),
     "payments": Group(
-        "Payments.",
+        "What customers paid.",
         {
-            "list": Command("stripe:payments", "Show payments, the newest first."),
-            "show": Command("stripe:payment", "Show one payment, and what was given back of it."),
+            "list": Command("stripe_payments:payments", "Show payments, the newest first."),
+            "show": Command("stripe_payments:payment", "Show one payment, and what was given back of it."),
         },
     ),
-    "refund": Command("stripe:refund", "Give a customer the money back, all of it or an amount."),
-    "customers": Command("stripe:customers", "Show customers, the newest first."),
+    "refund": Command("stripe_payments:refund", "Give a customer the money back, all of it or an amount."),
+    "customers": Command("stripe_customers:customers", "Show customers, the newest first."),
     "products": Group(
-        "What is sold.",
+        "What is sold, and for how much.",
         {
-            "list": Command("stripe:products", "Show the products on sale with their prices."),
-            "create": Command("stripe:create_product", "Make a product with a price."),
+            "list": Command("stripe_catalog:products", "Show the products on sale with their prices."),
+            "create": Command("stripe_catalog:create_product", "Make a product with a price."),
         },
     ),
     "link": Group(
-        "Payment links.",
+        "Payment links: pages where customers pay.",
         {
-            "create": Command("stripe:create_link", "Make a payment link whose sales are a worker's."),
-            "list": Command("stripe:links", "Show the payment links one can pay by."),
-            "close": Command("stripe:close_link", "Let nobody pay by a link any more."),
+            "create": Command("stripe_catalog:create_link", "Make a payment link whose sales are a worker's."),
+            "list": Command("stripe_catalog:links", "Show the payment links one can pay by."),
+            "close": Command("stripe_catalog:close_link", "Let nobody pay by a link any more."),
         },
     ),
     "subscriptions": Group(
         "Who pays again and again.",
         {
-            "list": Command("stripe:subscriptions", "Show subscriptions with what they bring a month."),
-            "cancel": Command("stripe:cancel_subscription", "Cancel a subscription at the end of what is paid."),
-            "resume": Command("stripe:resume_subscription", "Take back that a subscription is to end."),
+            "list": Command("stripe_customers:subscriptions", "Show subscriptions with what they bring a month."),
+            "cancel": Command(
+                "stripe_customers:cancel_subscription", "Cancel a subscription at the end of what is paid."
+            ),
+            "resume": Command("stripe_customers:resume_subscription", "Take back that a subscription is to end."),
         },
     ),
-    "invoices": Command("stripe:invoices", "Show invoices, the newest first."),
+    "invoices": Command("stripe_customers:invoices", "Show invoices, the newest first."),
     "disputes": Group(
         "Payments that customers deny.",
         {
-            "list": Command("stripe:disputes", "Show disputes, and until when evidence is taken."),
-            "answer": Command("stripe:answer_dispute", "Answer a dispute with evidence; it goes to the bank, once."),
-            "close": Command("stripe:close_dispute", "Give a dispute up: the customer keeps the money."),
+            "list": Command("stripe_payments:disputes", "Show disputes, and until when evidence is taken."),
+            "answer": Command(
+                "stripe_payments:answer_dispute", "Answer a dispute with evidence; it goes to the bank, once."
+            ),
+            "close": Command("stripe_payments:close_dispute", "Give a dispute up: the customer keeps the money."),
         },
     ),
-    "payouts": Command("stripe:payouts", "Show what went to your bank, and what is on its way."),
+    "payouts": Command("stripe_payments:payouts", "Show what went to your bank, and what is on its way."),
 }
 _PLATFORMS: dict[str, Command | Group] = {
     "list": Command("platforms:list_platforms", "Show the platforms, which have a key, and how they answered lately."),

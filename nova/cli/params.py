@@ -29,6 +29,7 @@ Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="12.34 or 12.34 EU
 ExternalId = Annotated[str | None, typer.Option("--id", metavar="EXT", help="Its own id: the same id counts once.")]
 Origin = Annotated[str, typer.Option("--source", metavar="S", help="Where it comes from.")]
 ReportBy = Annotated[str, typer.Option("--by", metavar="KEY", help="worker, department, agent, source or day.")]
+Limit = Annotated[int, typer.Option("-n", "--limit", min=1, metavar="N", help="At most so many, the newest first.")]
 Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why, for the record.")]
 
 

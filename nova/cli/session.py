@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nova.cli.params import person
 
 if TYPE_CHECKING:
     from nova.bootstrap import Nova
@@ -22,3 +24,8 @@ def session() -> Iterator[Nova]:
         yield nova
     finally:
         nova.close()
+
+
+def noted(nova: Nova, by: str | None, action: str, object: str, detail: dict[str, Any]) -> None:
+    """Into the audit trail, under the name of who acts."""
+    nova.ledger.audit.append(person(by), action, object, detail)

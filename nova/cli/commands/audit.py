@@ -16,7 +16,7 @@ from nova.cli.terminal import note
 
 
 def log(
-    n: Annotated[int, typer.Option("-n", min=1, help="At most so many rows, the newest.")] = 50,
+    n: Annotated[int, typer.Option("-n", "--limit", min=1, metavar="N", help="At most so many rows, the newest.")] = 50,
     since: Since = None,
     json: AsJson = False,
 ) -> None:

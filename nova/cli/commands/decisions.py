@@ -86,7 +86,10 @@ def history(
     worker: Annotated[str | None, typer.Option("--worker", metavar="NAME", help="Only this deployment's.")] = None,
     since: Since = None,
     n: Annotated[
-        int | None, typer.Option("-n", min=1, help="At most so many, the newest; else 100, and with --json all.")
+        int | None,
+        typer.Option(
+            "-n", "--limit", min=1, metavar="N", help="At most so many, the newest; else 100, and with --json all."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

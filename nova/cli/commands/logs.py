@@ -37,7 +37,8 @@ _Until = Annotated[
 ]
 _AtLeast = Annotated[str, typer.Option("--level", metavar="LEVEL", help="Lines of this level and above.")]
 _Count = Annotated[
-    int | None, typer.Option("-n", min=0, metavar="N", help="So many of the last lines; 100, or with --since all.")
+    int | None,
+    typer.Option("-n", "--limit", min=0, metavar="N", help="So many of the last lines; 100, or with --since all."),
 ]
 
 

@@ -34,7 +34,7 @@ _COLUMNS = (
 def outbox(
     name: Worker,
     everything: Annotated[bool, typer.Option("--all", help="Also what was done in the last 30 days.")] = False,
-    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="At most so many.")] = 100,
+    n: Annotated[int, typer.Option("-n", "--limit", min=1, metavar="N", help="At most so many.")] = 100,
     retry: Annotated[
         str | None,
         typer.Option("--retry", metavar="KEY", help="Let what was given up or is in doubt under KEY be done again."),

@@ -114,7 +114,7 @@ def say_unconverted(waiting: list[dict[str, Any]]) -> None:
 
 
 def top(
-    n: Annotated[int, typer.Option("-n", min=1, help="So many.")] = 10,
+    n: Annotated[int, typer.Option("-n", "--limit", min=1, metavar="N", help="So many.")] = 10,
     since: Since = None,
     until: Until = None,
     json: AsJson = False,

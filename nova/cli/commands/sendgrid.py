@@ -14,7 +14,7 @@ import typer
 from nova.cli import render
 from nova.cli.output import Column, emit, facts, line, table
 from nova.cli.params import AsJson, By, Since, Until, Yes, instant, person
-from nova.cli.session import session
+from nova.cli.session import noted, session
 from nova.cli.terminal import confirm, note
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def suppress(
     subject = subject_of_email(email)
     with session() as nova:
         new = nova.ledger.suppressions.add([subject], reason, person(by)) > 0
-        nova.ledger.audit.append(person(by), "suppressed", subject, {"reason": reason})
+        noted(nova, by, "suppressed", subject, {"reason": reason})
         if not local:
             nova.platforms.sendgrid.suppressions.add([email])
     if json:
@@ -267,7 +267,7 @@ def unsuppress(address: Address, by: By = None, json: AsJson = False) -> None:
         with ignore(Missing):  # it is not on SendGrid's list
             sendgrid.suppressions.remove(email)
         reasons = nova.ledger.suppressions.remove(subject)
-        nova.ledger.audit.append(person(by), "unsuppressed", subject, {"reasons": reasons})
+        noted(nova, by, "unsuppressed", subject, {"reasons": reasons})
         left = sendgrid.suppressions.of(email)
     if json:
         emit({"address": email, "removed": reasons, "sendgrid": left})

@@ -11,7 +11,7 @@ import typer
 
 from nova.cli import render
 from nova.cli.output import Column, emit, facts, line, table
-from nova.cli.params import AsJson, Yes
+from nova.cli.params import AsJson, Limit, Yes
 from nova.cli.session import session
 from nova.cli.terminal import confirm, note
 
@@ -28,7 +28,6 @@ Alt = Annotated[
     list[str] | None, typer.Option("--alt", metavar="TEXT", help="Describes a picture; one for each, in order.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count the characters as X does, and send nothing.")]
-Most = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many at most.")]
 
 
 @contextmanager
@@ -134,7 +133,7 @@ def delete(post: PostArg, yes: Yes = False, json: AsJson = False) -> None:
 
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="As X's search takes it: words, from:NAME, #tag.")],
-    most: Most = 20,
+    most: Limit = 20,
     json: AsJson = False,
 ) -> None:
     """Search the posts of the last seven days, newest first.
@@ -150,7 +149,7 @@ def search(
 
 def mentions(
     since: Annotated[str | None, typer.Option("--since", metavar="POST", help="Only what came after this one.")] = None,
-    most: Most = 20,
+    most: Limit = 20,
     json: AsJson = False,
 ) -> None:
     """Show the posts that mention the account, newest first.
