@@ -62,7 +62,7 @@ def application(parts: Parts) -> Starlette:
         return JSONResponse({"status": "ok" if well else "the ledger cannot be written"}, 200 if well else 503)
 
     webhooks = _Webhooks(parts)
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/webhooks/{name}", webhooks, methods=["POST"]),
             Route("/webhooks/{name}/{rest}", webhooks, methods=["POST"]),
@@ -73,6 +73,8 @@ def application(parts: Parts) -> Starlette:
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
+    made.router.redirect_slashes = False  # to wherever the Host header says
+    return made
 
 
 class _Webhooks:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from nova.api.app import Parts, application
+from nova.api.connections import Connection
 from nova.api.departures import Departures
 from nova.api.feeds import Feeds, licensed
 from nova.api.redirect import Redirects
@@ -109,7 +110,7 @@ async def _serve(nova: Nova, listener: socket.socket, scrubber: Scrubber, ready:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of each request that is none: strangers send many
     gc.collect()
     gc.freeze()  # what the libraries brought is not looked through again and again while requests wait
     background.start()
@@ -134,7 +135,7 @@ def _configuration(parts: Parts) -> uvicorn.Config:
     """No access log: addresses hold secrets. Headers of proxies change nothing, as nothing depends on who calls."""
     return uvicorn.Config(
         application(parts),
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -117,7 +117,17 @@ def test_what_is_asked_is_answered_in_one_line_and_no_secret_is_logged(serve: Ca
     assert server.post("gumroad", b"sale_id=1", {}) == 401
     assert server.ask("GET", f"/webhooks/gumroad/{SECRET}")[0] == 405
     assert server.ask("GET", "/healthz")[::2] == (200, b'{"status":"ok"}')
-    for path in ("/", "/l/", "/l/aaaaaaaaaaaa", "/l/..%2f..", "/webhooks", "/%00", "/docs"):
+    for path in (
+        "/",
+        "/l/",
+        "/l/aaaaaaaaaaaa",
+        "/l/aaaaaaaaaaaa/",
+        "/healthz/",
+        "/l/..%2f..",
+        "/webhooks",
+        "/%00",
+        "/docs",
+    ):
         status, headers, said = server.ask("GET", path)
         assert status == 404 and headers["content-type"] == "application/json" and said.count(b"\n") == 0
         assert json.loads(said)["error"]
