@@ -124,7 +124,8 @@ def _declared(sender: WebhookSender, secret: str) -> Endpoint:
     if sender.scheme == "standard":
         signatures.load_standard(secret)
     check: Check = standard if sender.scheme == "standard" else plain
-    return Endpoint(sender.name, f"/webhooks/{sender.name}", check, _by_header)
+    identify = _by_header if sender.scheme == "standard" else _hashed  # there alone the id is signed
+    return Endpoint(sender.name, f"/webhooks/{sender.name}", check, identify)
 
 
 def _hashed(body: bytes, _headers: Headers) -> tuple[str, None]:

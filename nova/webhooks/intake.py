@@ -27,6 +27,7 @@ TOLERANCE_S = 300.0
 _MOST_AT_ONCE = 500
 _TELL_EVERY_S = 10.0
 _MANY_STALE = 5
+_UNWELL_S = 30.0
 
 Alert = Callable[[str, str, str], object]
 
@@ -88,7 +89,12 @@ class Intake:
         self._waiting: list[tuple[Arrived, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self.taken = 0
-        self.writable = True
+        self._failed_at = float("-inf")
+
+    @property
+    def writable(self) -> bool:
+        """Not for a while after a failure: a proxy that sends nothing here meanwhile has to try again some time."""
+        return self._clock.monotonic() - self._failed_at >= _UNWELL_S
 
     async def take(self, endpoint: Endpoint, body: bytes, headers: Headers, rest: str = "") -> None:
         """Returns when it is durable; what came before under its id is taken as well. Raises Forged and Stale, and
@@ -134,7 +140,7 @@ class Intake:
             self.taken += len(rows)
         except Exception as found:  # noqa: BLE001 - whatever it was, each sender is told that it was not kept
             problem = found
-        self.writable = problem is None
+        self._failed_at = float("-inf") if problem is None else self._clock.monotonic()
         for _, future in batch:
             if future.done():  # who waited for it has gone; it is kept all the same
                 continue

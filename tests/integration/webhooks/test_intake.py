@@ -53,7 +53,8 @@ def take(nova: Nova, known: Endpoints, name: str, *sent: tuple[bytes, Mapping[st
 
 
 def waiting(nova: Nova, name: str) -> list[Delivery]:
-    return nova.ledger.deliveries.in_state("waiting", name)
+    found = nova.ledger.deliveries
+    return [found.find(one.endpoint, one.id) for one in found.in_state("waiting", name)]
 
 
 def test_each_vendors_delivery_is_kept_as_it_came(grouped: Nova, known: Endpoints, clock: ManualClock) -> None:
@@ -79,6 +80,15 @@ def test_what_comes_often_or_at_once_is_kept_once(grouped: Nova, known: Endpoint
     assert take(grouped, known, "stripe", *[(body, headers, "")] * 40) == [None] * 40
     assert take(grouped, known, "stripe", (body, headers, "")) == [None]
     assert len(waiting(grouped, "stripe")) == 1
+
+
+def test_an_id_that_is_not_signed_makes_no_other_delivery_of_the_same(
+    grouped: Nova, known: Endpoints, clock: ManualClock
+) -> None:
+    signed = signing.by_hmac(b"{}", KEYS["PLAIN_SECRET"], clock.now().timestamp())
+    sent = [(b"{}", {**signed, "webhook-id": f"msg_{n}"}, "") for n in range(5)]
+    assert take(grouped, known, "plain", *sent) == [None] * 5
+    assert len(waiting(grouped, "plain")) == 1
 
 
 def test_what_is_forged_is_not_kept(grouped: Nova, known: Endpoints, clock: ManualClock) -> None:
@@ -135,6 +145,21 @@ def test_what_cannot_be_written_is_not_acknowledged(
         [problem] = take(grouped, known, "stripe", (body, signing.by_stripe(body, clock.now().timestamp()), ""))
     assert isinstance(problem, NovaError)
     assert take(grouped, known, "stripe", (body, signing.by_stripe(body, clock.now().timestamp()), "")) == [None]
+
+
+def test_it_is_unwell_for_a_while_after_it_could_not_write_and_no_longer(
+    grouped: Nova, known: Endpoints, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unreachable("no space")
+
+    intake = Intake(grouped.ledger.store, clock, grouped.alerts.send)
+    monkeypatch.setattr(deliveries, "keep", full)
+    with pytest.raises(Unreachable):
+        asyncio.run(intake.take(known.find("gumroad"), b"a=b", {}, KEYS["GUMROAD_WEBHOOK_SECRET"]))
+    assert not intake.writable
+    clock.advance(31)
+    assert intake.writable
 
 
 def test_a_flood_of_forgeries_is_told_by_count(
