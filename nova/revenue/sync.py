@@ -103,7 +103,7 @@ def sync_report(
     failure: NovaError | None = None
     for name, client in opened:
         try:
-            with _one_at_a_time(nova.settings.run_dir, name):
+            with one_at_a_time(nova.settings.run_dir, name):
                 told = _Counted(progress, sum(report.fetched for report in reports))
                 reports.append(_Source(nova.ledger, client, overlap, told).fetch(since))
         except NovaError as problem:
@@ -257,7 +257,11 @@ def _client(nova: Office, name: str, clients: Clients | None) -> RevenuePlatform
 
 
 @contextmanager
-def _one_at_a_time(run_dir: Path, source: str) -> Iterator[None]:
+def one_at_a_time(run_dir: Path, source: str) -> Iterator[None]:
+    """For who fetches what a platform tells now and books it: an older word must not come after a newer one.
+
+    Raises LockHeld.
+    """
     from filelock import FileLock, Timeout
 
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ class Background:
             try:
                 self._refresh()
                 self._nova.ledger.store.checkpoint()
-                if self._processor.step():
+                if self._processor.step(self._stop.is_set):
                     wait_s = 0.0
             except NovaError as problem:
                 wait_s = _AFTER_TROUBLE_S

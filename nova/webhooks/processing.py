@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova.errors import LockHeld, NovaError, UsageProblem
+from nova.errors import LockHeld, NovaError, Unreachable, UsageProblem
 from nova.ledger.deliveries import MOST_ATTEMPTS, Delivery
 from nova.webhooks.bodies import BadDelivery
 from nova.webhooks.endpoints import GUMROAD, SENDGRID, STRIPE
@@ -31,6 +31,8 @@ _COVERED_S = 60.0
 _TOLD_LATE = timedelta(seconds=1)  # what a platform sends it may list a moment later
 _OVERLAP = timedelta(hours=1)  # the manager's own syncs look back for days
 _PRUNE_EVERY_S = 3600.0
+_SYNC_S = 2.0  # until a sync that is at work is looked at again
+_UNREACHABLE_S = 15.0
 _ROUND = 200
 
 Sync = Callable[[str, timedelta], object]
@@ -53,31 +55,50 @@ class Processor:
         self._sync = sync or self._sync_platform
         self._synced: dict[str, _Synced] = {}
         self._pruned = float("-inf")
+        self._resting: dict[str, float] = {}
 
-    def step(self) -> int:
-        """Works through some of what is due; how many deliveries were settled. Failures of theirs are not raised."""
+    def step(self, ending: Callable[[], bool] = lambda: False) -> int:
+        """Works through some of what is due; how many deliveries were settled. Failures of theirs are not raised.
+
+        It goes no further once `ending`.
+        """
         with _alone(self._nova.settings.run_dir) as mine:
             if not mine:
                 return 0
             self._prune()
             now = self._nova.clock.now()
-            return sum(self._settle(endpoint, now) for endpoint in self._deliveries.endpoints_due(now))
+            due = [endpoint for endpoint in self._deliveries.endpoints_due(now) if not self._rests(endpoint)]
+            return sum(self._settle(endpoint, now, ending) for endpoint in due)
 
-    def _settle(self, endpoint: str, now: datetime) -> int:
+    def _settle(self, endpoint: str, now: datetime, ending: Callable[[], bool]) -> int:
         settled, to_sync = 0, []
         for one in self._deliveries.due(endpoint, now, _ROUND):
+            if ending() or self._rests(endpoint):
+                break
             if endpoint == STRIPE or (endpoint == GUMROAD and asks_for_sync(one)):
                 to_sync.append(one)
             else:
                 settled += self._look_into(one)
         return settled + self._settled_by_sync(endpoint, to_sync, now)
 
+    def _rests(self, endpoint: str) -> bool:
+        return self._nova.clock.monotonic() < self._resting.get(endpoint, float("-inf"))
+
+    def _rest(self, endpoint: str, seconds: float) -> None:
+        """What else waits of it would only fail for the same reason, and hold up the others for as long."""
+        self._resting[endpoint] = self._nova.clock.monotonic() + seconds
+
     def _look_into(self, one: Delivery) -> bool:
         try:
             remark = self._effect(one)
         except (BadDelivery, UsageProblem) as problem:
             self._bury([one], problem.message)
+        except LockHeld:
+            self._rest(one.endpoint, _SYNC_S)
+            return False
         except NovaError as problem:
+            if isinstance(problem, Unreachable):
+                self._rest(one.endpoint, _UNREACHABLE_S)
             self._fail([one], problem.message)
             return False
         except Exception as problem:

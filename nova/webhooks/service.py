@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nova.clock import iso
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from nova.webhooks.office import Office
 
 _STATES = ("waiting", "done", "dead")
+_MOST_NAMED = 100
 
 
 def add(nova: Office, sender: WebhookSender, by: str) -> bool:
@@ -81,8 +83,11 @@ def replay(nova: Office, endpoint: str | None, ids: Sequence[str], by: str) -> l
         if not chosen and endpoint is not None and endpoint not in _names(nova):
             raise NotFound(f"no webhook is called {endpoint!r}", hint="nova webhooks list shows them")
     found.replay(chosen)
-    for one in chosen:
-        nova.ledger.audit.append(by, "webhook_replayed", f"{one.endpoint} {one.id}")
+    for name, several in groupby(sorted(chosen, key=lambda one: one.endpoint), lambda one: one.endpoint):
+        replayed = [one.id for one in several]
+        nova.ledger.audit.append(
+            by, "webhook_replayed", name, {"deliveries": len(replayed), "ids": replayed[:_MOST_NAMED]}
+        )
     return [_row(one) for one in chosen]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -15,6 +16,7 @@ from nova.ledger.touches import Touch
 from nova.people import subject_of_email
 from nova.revenue import booking
 from nova.revenue.subscriptions import event_of
+from nova.revenue.sync import one_at_a_time
 from nova.webhooks.bodies import BadDelivery, MailEvent, Nothing, mail_events, read_form, read_json, sale_of
 from platforms.events import PlatformEvent, SubscriptionFact
 
@@ -109,22 +111,22 @@ def _of_subscription(said: Mapping[str, str]) -> bool:
 
 
 def gumroad_ping(kept: Kept) -> str | None:
-    """A ping proves nothing: the sale, or the subscription, is fetched again."""
+    """A ping proves nothing: the sale, or the subscription, is fetched again. Raises LockHeld while another syncs."""
     from platforms.registry import revenue_platform
 
     said = _ping(kept.delivery.body)
     if said.get("test") == "true":
         return kept.done("a test: nothing to book")
-    client = cast("Sales", revenue_platform(kept.nova.settings, "gumroad", kept.nova.exchange.alone))
-    try:
+    with (
+        one_at_a_time(kept.nova.settings.run_dir, "gumroad"),
+        closing(cast("Sales", revenue_platform(kept.nova.settings, "gumroad", kept.nova.exchange.alone))) as client,
+    ):
         if _of_subscription(said):
             told = [event_of(fact) for fact in client.facts_of_subscription(said["subscription_id"])]
             kept.nova.ledger.subscriptions.put(told)
             return kept.done(f"{len(told)} facts of a subscription")
         events = client.sale_events(said["sale_id"], said)
-    finally:
-        client.close()
-    return kept.book(events) if events else kept.done("a sale without money: nothing to book")
+        return kept.book(events) if events else kept.done("a sale without money: nothing to book")
 
 
 def _ping(body: bytes) -> dict[str, str]:

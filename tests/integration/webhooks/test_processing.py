@@ -12,14 +12,16 @@ import pytest
 from nova.bootstrap import Nova
 from nova.clock import ManualClock, to_us
 from nova.daemon import WaitingWebhooks
-from nova.errors import LockHeld, NotFound, Unreachable
+from nova.errors import LockHeld, NotFound, NovaError, Unreachable
 from nova.fleet.webhooks import WebhookSender
 from nova.ledger.deliveries import MOST_ATTEMPTS, Arrived, keep
 from nova.ledger.links import Visit
 from nova.money import Money
 from nova.people import subject_of_email
+from nova.revenue.sync import one_at_a_time
 from nova.webhooks import service
 from nova.webhooks.processing import KEPT, Processor
+from nova.webhooks.vendors import Kept
 from platforms import registry
 from platforms.base import Missing
 from platforms.events import PlatformEvent, SubscriptionFact
@@ -156,13 +158,52 @@ def test_poison_does_not_hold_up_what_comes_after_it(
 
     def sale(kept: vendors.Kept, sender: WebhookSender) -> str | None:
         if b"poison" in kept.delivery.body:
-            raise Unreachable("never")
+            raise NovaError("never")
         return vendors.sale(kept, sender)
 
     monkeypatch.setattr("nova.webhooks.processing.sale", sale)
     arrive(nova, "shop", *[b"poison"] * 3, order("o-1"))
     processor.step()
     assert states(nova) == {"waiting": 3, "done": 1}
+
+
+def test_while_gumroad_does_not_answer_one_ping_asks_at_a_time_and_the_others_go_on(
+    nova: Nova, processor: Processor, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ping(kept: Kept) -> str | None:
+        asked.append(kept.delivery.id)
+        raise Unreachable("gumroad cannot be reached")
+
+    monkeypatch.setattr("nova.webhooks.processing.gumroad_ping", ping)
+    arrive(nova, "gumroad", *[f"sale_id={n}".encode() for n in range(20)])
+    arrive(nova, "shop", order("o-1"))
+    assert (processor.step(), processor.step()) == (1, 0)
+    assert asked == ["d1"] and states(nova) == {"waiting": 20, "done": 1}
+    clock.advance(16)
+    processor.step()
+    assert len(asked) == 2
+
+
+def test_a_ping_waits_while_a_sync_is_at_work_and_loses_no_attempt_by_it(
+    nova: Nova, processor: Processor, gumroad: Gumroad, clock: ManualClock
+) -> None:
+    arrive(nova, "gumroad", b"sale_id=s1")
+    with one_at_a_time(nova.settings.run_dir, "gumroad"):
+        assert processor.step() == 0
+    [one] = nova.ledger.deliveries.in_state("waiting")
+    assert (one.attempts, one.error) == (0, None)
+    clock.advance(3)
+    assert processor.step() == 1
+    assert nova.ledger.entries.of_object("gumroad", "s1")
+
+
+def test_nothing_more_is_begun_once_it_is_to_end(nova: Nova, processor: Processor) -> None:
+    arrive(nova, "shop", *[order(f"o-{n}") for n in range(9)])
+    looks = iter([False, False, True, True])
+    assert processor.step(lambda: next(looks)) == 2
+    assert states(nova) == {"done": 2, "waiting": 7}
 
 
 def test_events_of_stripe_are_one_sync_of_all_that_came(
