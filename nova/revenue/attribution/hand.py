@@ -9,13 +9,26 @@ from sqlalchemy import Connection
 from nova.clock import iso
 from nova.errors import NotFound, UsageProblem
 from nova.ledger import audit, claims, credits
-from nova.ledger.entries import MOVES, StoredEntry, holders, move, of_objects, word_on
+from nova.ledger.credits import Credit
+from nova.ledger.entries import (
+    MOVES,
+    StoredEntry,
+    held,
+    holders,
+    move,
+    moves_of,
+    of_objects,
+    with_corrections,
+    word_on,
+)
 from nova.ledger.mappings import Mapping
 from nova.revenue.attribution.settle import settle_these
 from nova.revenue.resolve import CLAIM, MANUAL
 
 if TYPE_CHECKING:
     from nova.revenue.office import Office
+
+UNDONE = "undone"  # the model of what a person took back
 
 
 def attribute(nova: Office, ref: str, worker: str, *, by: str = "operator") -> dict[str, Any]:
@@ -60,16 +73,36 @@ def take_back(nova: Office, ref: str, *, by: str = "operator") -> dict[str, Any]
     if object is None:
         moved = ledger.apply(lambda conn: _back(conn, nova, found, by))
     else:
-
-        def work(conn: Connection) -> None:
-            claims.withdraw(conn, source, object)
-            audit.append(conn, nova.clock.now(), by, "attribution_undone", f"{source}/{object}")
-
-        ledger.apply(work)
-        moved = settle_these(nova, [(source, object)], again=True).moved
+        before = _held(nova, source, object)
+        ledger.apply(lambda conn: _withdraw(conn, nova, source, object, by))
+        settle_these(nova, [(source, object)])
+        after = _held(nova, source, object)
+        moved = sum(holding != before.get(ref) for ref, holding in after.items())
     with ledger.read() as conn:
-        held = holders(conn, found)
-    return {"entry": found.ref, "worker": next(iter(held)) if len(held) == 1 else None, "moved": moved}
+        now = holders(conn, found)
+    return {"entry": found.ref, "worker": next(iter(now)) if len(now) == 1 else None, "moved": moved}
+
+
+def _withdraw(conn: Connection, nova: Office, source: str, object: str, by: str) -> None:
+    """Nobody's, until it is settled: a word that stayed in an entry would be taken for one that still holds."""
+    store, at = nova.ledger.store, nova.clock.now()
+    claims.withdraw(conn, source, object)
+    payment = of_objects(conn, store, [(source, object)])[source, object]
+    spoken = [one for one in payment if word_on(conn, one)[1] == MANUAL]
+    move(conn, store, spoken, None, model=UNDONE, evidence=f"by {by}", by=by)
+    if not credits.find(conn, [(source, object)]):
+        credits.learn(conn, [Credit(source, object, min(one.entry.at for one in payment))])
+    credits.outdate(conn, [(source, object)])  # it is settled also where this process ends here
+    audit.append(conn, at, by, "attribution_undone", f"{source}/{object}")
+
+
+def _held(nova: Office, source: str, object: str) -> dict[str, dict[str | None, int]]:
+    """Who holds how much of each of its entries."""
+    store = nova.ledger.store
+    with nova.ledger.read() as conn:
+        entries = with_corrections(conn, store, of_objects(conn, store, [(source, object)])[source, object])
+        moves = moves_of(conn, [one.ref for one in entries])
+    return {one.ref: held(one, moves[one.ref]) for one in entries}
 
 
 def declare(nova: Office, kind: str, object: str, worker: str, *, source: str, by: str) -> dict[str, Any]:
@@ -118,4 +151,4 @@ def _find(nova: Office, ref: str) -> StoredEntry:
 
 def _back(conn: Connection, nova: Office, found: StoredEntry, by: str) -> int:
     """What belongs to no payment goes to whom it was recorded for."""
-    return move(conn, nova.ledger.store, [found], found.entry.worker, model="undone", evidence=f"by {by}", by=by)
+    return move(conn, nova.ledger.store, [found], found.entry.worker, model=UNDONE, evidence=f"by {by}", by=by)

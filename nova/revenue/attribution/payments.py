@@ -156,7 +156,8 @@ def _direct(
     said: Sequence[Claim],
     declared: Known,
 ) -> tuple[Attribution, bool]:
-    last = [moves[one.ref][-1].model if moves[one.ref] else one.entry.model for one in stored]
+    told = [one for one in stored if one.entry.source == credit.source]  # a person's adjustment follows what it adjusts
+    last = [moves[one.ref][-1].model if moves[one.ref] else one.entry.model for one in told]
     words = list(_words(stored, moves))
     claim = next((word for word in words if word.model == CLAIM), None)
     if claim is not None and not any(one.by != "claim" for one in said):

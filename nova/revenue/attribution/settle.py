@@ -68,16 +68,15 @@ def settle_again(nova: Office) -> Settled:
     return settle_due(nova)
 
 
-def settle_these(nova: Office, keys: Sequence[Key], *, again: bool = False) -> Settled:
-    """`again`: also where a person's word stands in the entries alone, because that is what was taken back."""
-    settling = _Settling(nova.ledger, rule_of(nova.fleet.snapshot().policy), again=again)
+def settle_these(nova: Office, keys: Sequence[Key]) -> Settled:
+    settling = _Settling(nova.ledger, rule_of(nova.fleet.snapshot().policy))
     parts = (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
     return sum((settling.settle(part) for part in parts), Settled())
 
 
 class _Settling:
-    def __init__(self, ledger: Ledger, rule: Rule, *, again: bool = False) -> None:
-        self._ledger, self._rule, self._again = ledger, rule, again
+    def __init__(self, ledger: Ledger, rule: Rule) -> None:
+        self._ledger, self._rule = ledger, rule
         self._effects = MonthlyEffects(ledger, rule.window)
 
     def settle(self, keys: Sequence[Key]) -> Settled:
@@ -103,7 +102,7 @@ class _Settling:
 
     def _all(self, conn: Connection, keys: Sequence[Key]) -> Settled:
         found = load(conn, self._ledger.store, keys, self._rule.window)
-        open_ = {key: one for key, one in found.items() if self._again or not one.settled}
+        open_ = {key: one for key, one in found.items() if not one.settled}
         for key in keys:
             if key not in open_:
                 credits.leave(conn, *key)

@@ -458,3 +458,19 @@ def test_a_persons_commands(nova: Nova, shop: Shop, bring: Any, capsys: pytest.C
     assert said("attribute", "--again") == {"payments": 1, "changed": 0, "moved": 0}
     assert said("unmap", "product", "prod_1")["moved"] == 2
     assert said("report", "--model", "linear")["models"] == ["linear"]
+
+
+def test_a_word_that_was_taken_back_holds_up_nothing_though_it_agreed(nova: Nova, shop: Shop, bring: Any) -> None:
+    """Nor does an adjustment by hand: what comes later is divided as if nobody had said anything."""
+    bring(*shop.sale(product="prod_1"))
+    declare(nova, "product", "prod_1", "mailer", source="stripe", by="dana")
+    attribute(nova, "stripe/txn_1", "mailer", by="dana")
+    bring(shop.event("refund", "pi_1", "10.00"))  # booked by the person's word
+    assert take_back(nova, "stripe/txn_1", by="dana") == {"entry": "stripe/txn_1", "worker": "mailer", "moved": 0}
+    nova.ledger.entries.adjust("stripe/txn_1", Money.parse("-5.00", "USD"), "chargeback", by="dana")
+    end(nova, "product", "prod_1", source="stripe", by="dana")
+    assert by_worker(nova) == {"": "81.80"}
+    use(nova, "linear")
+    nova.ledger.touches.add(touch(nova, "t1", "blog", 2), touch(nova, "t2", "ads", 1))
+    bring(shop.event("refund", "pi_1", "85.00"))
+    assert by_worker(nova) == {"ads": "-1.60", "blog": "-1.60"} and nova.ledger.verify().ok
