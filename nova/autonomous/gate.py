@@ -68,14 +68,18 @@ def has_moved(amount: Money, shown: Money, policy: Policy) -> bool:
 
 
 def gate(decisions: Iterable[Decision], policy: Policy, situation: Situation) -> list[Gated]:
-    """Passes the proposals in the order of `Kind`, biggest effect first, then by name; holds come last and stay so."""
+    """Passes the proposals in the order of `Kind`, what spares money first, then the biggest effect, then by name.
+
+    Holds come last and stay so.
+    """
     cap = policy.max_actions_per_cycle.limit(situation.evaluated)
     passage = _Passage(policy, situation, cap, situation.added, dict(situation.budget_left))
     return [passage.admit(decision) for decision in sorted(decisions, key=_place)]
 
 
-def _place(decision: Decision) -> tuple[int, int, str]:
-    return decision.kind.priority, -abs(decision.daily_cost_impact.micros), decision.worker
+def _place(decision: Decision) -> tuple[int, bool, int, str]:
+    impact = decision.daily_cost_impact.micros
+    return decision.kind.priority, impact > 0, -abs(impact), decision.worker
 
 
 @dataclass(slots=True)

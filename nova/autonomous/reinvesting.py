@@ -23,7 +23,7 @@ from nova.clock import iso, parse_time, to_us
 from nova.errors import UsageProblem
 from nova.ledger.limits import TOTAL
 from nova.money import Money
-from nova.revenue.reinvest import Candidate, Period, Share, last_closed, share_of, share_out
+from nova.revenue.reinvest import Candidate, Period, Share, last_closed, overdrawn, share_of, share_out
 from nova.words import count, money, percent, span
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ RULE, OVER = "reinvest", "reinvest_over"
 _USED = ("pending", "approved", "executed", "rejected")
 _TIGHT = 80  # percent of a limit: who spends less has no use for more
 _GREW = 1.1  # a cost that grew less tells little of what the additional money brought
+_OWED = timedelta(days=31)  # what was given back so long before a period is still owed
 _BACK = timedelta(days=100)  # grants are looked for so far back: a month's lasts for the next month
 
 
@@ -83,7 +84,7 @@ def plan(
     grants = [one for one in _grants(nova, policy.currency, at) if one.record.id != without]
     used = [one for one in grants if one.amount.micros > 0 and period.overlaps(one.since, one.until)]
     given = Money.total([one.amount for one in used], policy.currency)
-    profit = _profit(nova, period)
+    profit = _profit(nova, period, at)
     problem = _problem(nova)
     available = Money.zero(policy.currency)
     if problem is None:
@@ -187,16 +188,30 @@ def _closed(nova: Office, policy: Policy, at: datetime) -> Period:
     return last_closed(policy.reinvest_period, until if known is None else min(until, known), nova.ledger.store.zone)
 
 
-def _profit(nova: Office, period: Period) -> Money:
-    """What is attributed and converted, less refunds, fees and disputes, and less all costs, also those of nobody."""
-    found = nova.ledger.reports.report("worker", period.since, period.until)
-    revenue = Money.total([row.totals.revenue for row in found.rows], nova.ledger.store.currency)
-    return revenue - found.total.cost
+def _profit(nova: Office, period: Period, at: datetime) -> Money:
+    """What is attributed and converted, less refunds, fees, disputes and costs, also those of nobody.
+
+    What was given back before or since, beyond the sales of those days, comes off too: it was never realised.
+    """
+    found, nothing = nova.ledger.reports.report("worker", period.since, period.until), _nothing(nova)
+    attributed = Money.total([row.totals.revenue for row in found.rows], nothing.currency)
+    days = nova.ledger.reports.days(period.since - _OWED, at)
+    first, after = period.since.date().isoformat(), period.until.date().isoformat()
+    before = overdrawn([row.totals.revenue for row in days if row.key < first], nothing.currency)
+    since = Money.total([row.totals.revenue for row in days if row.key >= after], nothing.currency)
+    return attributed + min(found.unattributed.revenue, nothing) - found.total.cost + before + min(since, nothing)
+
+
+def _nothing(nova: Office) -> Money:
+    return Money.zero(nova.ledger.store.currency)
 
 
 def _problem(nova: Office) -> str | None:
-    unknown = sorted({one.amount.currency for one in nova.ledger.reports.unconverted() if one.side == "cost"})
-    return f"costs in {', '.join(unknown)} have no rate: no profit is certain" if unknown else None
+    """Money that came in and has no rate makes the profit only smaller; money that went makes it uncertain."""
+    waiting = [one for one in nova.ledger.reports.unconverted() if one.side == "cost" or one.amount.micros < 0]
+    unknown = ", ".join(sorted({one.amount.currency for one in waiting}))
+    what = "costs" if all(one.side == "cost" for one in waiting) else "costs, refunds or fees"
+    return f"{what} in {unknown} have no rate: no profit is certain" if unknown else None
 
 
 def _grants(nova: Office, currency: str, at: datetime) -> list[Grant]:

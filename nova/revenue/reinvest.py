@@ -6,7 +6,7 @@ The marginal ROI, what the latest money brought, decides and not the mean: money
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -73,6 +73,15 @@ def last_closed(per: str, until: datetime, zone: ZoneInfo) -> Period:
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone)
+
+
+def overdrawn(days: Iterable[Money], currency: str) -> Money:
+    """What was given back beyond what came in, and no later day brought again; zero or less."""
+    nothing = Money.zero(currency)
+    owed = nothing
+    for one in days:
+        owed = min(nothing, owed + one)
+    return owed
 
 
 def share_of(profit: Money, share_percent: float, given: Money, room: Money) -> Money:

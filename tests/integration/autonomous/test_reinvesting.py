@@ -143,6 +143,15 @@ def test_an_approval_for_a_budget_that_was_changed_since_is_refused(winner: Any)
     assert limit(winner, "winner") == "6.00"
 
 
+def test_an_approval_for_profit_that_was_refunded_since_is_refused(winner: Any) -> None:
+    winner.enable(require_approval_above="1")
+    (record,) = [one for one in winner.cycle().decisions if one.kind == "budget"]
+    winner.money("winner", "refund", "500", winner.clock.now() - timedelta(minutes=1))
+    with pytest.raises(Refused):
+        approve(winner, record.id, "dana")
+    assert limit(winner, "winner") == "5.00"
+
+
 def test_what_waits_for_yesterdays_profit_is_superseded_by_todays(winner: Any) -> None:
     winner.enable(require_approval_above="1", approval_expiry="7d")
     (old,) = [one for one in winner.cycle().decisions if one.kind == "budget"]
@@ -166,6 +175,34 @@ def test_no_profit_comes_from_nobodys_or_unconverted_money_and_refunds_count(win
     winner.money("winner", "refund", "30", yesterday)
     winner.money(None, "cost", "3.20", yesterday)
     assert proposal(winner)["profit"] == "10.00"
+
+
+def test_what_nobody_is_charged_with_comes_off_the_profit(winner: Any) -> None:
+    winner.money(None, "fee", "3.20", datetime(2026, 11, 20, 12, tzinfo=UTC))
+    assert proposal(winner)["profit"] == "40.00"
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+def test_what_was_refunded_since_is_not_put_back(winner: Any, kind: str) -> None:
+    sold = winner.ledger.reports.report("worker", since=datetime(2026, 11, 21, tzinfo=UTC)).total.revenue
+    winner.money("winner", kind, str(sold + usd("40")), winner.clock.now() - timedelta(minutes=1))
+    assert proposal(winner)["profit"] == "3.20"
+    assert proposal(winner)["available"] == "0.64"
+
+
+def test_what_was_refunded_beyond_a_days_sales_comes_off_the_days_that_follow(winner: Any) -> None:
+    """48.00 were sold a day: 60.00 given back on the 18th leave 12.00 to the 19th, which brought more than that."""
+    winner.money("winner", "refund", "60", datetime(2026, 11, 18, 12, tzinfo=UTC))
+    assert proposal(winner)["profit"] == "43.20"
+    winner.money("winner", "refund", "60", datetime(2026, 11, 19, 12, tzinfo=UTC))
+    assert proposal(winner)["profit"] == "19.20"  # 12.00 of each of the two days before
+
+
+@pytest.mark.parametrize("kind", ["refund", "fee"])
+def test_what_was_given_back_without_a_rate_makes_no_profit_certain(winner: Any, kind: str) -> None:
+    winner.money("other", kind, "1 EUR", datetime(2026, 11, 20, 12, tzinfo=UTC))
+    assert proposal(winner)["problem"] == "costs, refunds or fees in EUR have no rate: no profit is certain"
+    assert budgets(winner.cycle()) == []
 
 
 def test_a_cost_without_a_rate_makes_no_profit_certain(winner: Any) -> None:

@@ -58,6 +58,15 @@ def test_what_stops_a_loss_comes_first_and_the_rest_is_deferred(given: Any) -> N
     assert [gated.outcome for gated in got] == [EXECUTE] * 3 + [DEFERRED] * 3
 
 
+def test_of_one_kind_what_spares_money_comes_first(given: Any) -> None:
+    proposals = [proposal(given, name, Kind.BUDGET, impact) for name, impact in (("a", "20"), ("b", "-5"), ("c", "-9"))]
+    assert outcomes(given, proposals, situation(given), max_actions_per_cycle="2") == {
+        "c": EXECUTE,
+        "b": EXECUTE,
+        "a": DEFERRED,
+    }
+
+
 def test_at_least_one_action_is_allowed_in_a_small_fleet(given: Any) -> None:
     got = outcomes(given, [proposal(given, "a"), proposal(given, "b")], situation(given, evaluated=2))
     assert sorted(got.values()) == [DEFERRED, EXECUTE]
