@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nova.clock import format_duration
 from nova.errors import BudgetExceeded, NovaError, UsageProblem
 from nova.ledger.effects import MOST_ATTEMPTS, Taken, check_name, encode_payload, encode_result, wait_us
+from platforms.base import Stopped
 from workers.gate import LateRun
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ class Effect:
 
     def mark_failed(self, error: BaseException) -> bool:
         """False for what ends the run and is no failure of the effect."""
-        if isinstance(error, BudgetExceeded):
+        if isinstance(error, BudgetExceeded | Stopped):
             self._desk.outbox_release(self.topic, self.key)
-        if not isinstance(error, Exception) or isinstance(error, BudgetExceeded | LateRun):
+        if not isinstance(error, Exception) or isinstance(error, BudgetExceeded | LateRun | Stopped):
             return False
         self.error = "".join(traceback.format_exception_only(error)).strip()[-_ERROR_CHARS:]
         pending = self._desk.outbox_failed(self.topic, self.key, self.error)

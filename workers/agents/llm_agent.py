@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from nova.clock import iso
 from nova.config import load_settings
-from nova.errors import PlatformRefused, Unreachable, UsageProblem
+from nova.errors import LedgerConflict, PlatformRefused, Unreachable, UsageProblem
 from platforms.base import PlatformFailed
 from workers.agents.llm_prices import Declared, Prices, published
 from workers.agents.llm_rows import InputProblem, name_of, rows_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from workers.agents.llm_talk import Talk
 
 _TOPIC, _ROW = "row", "row_id"
+_LAST_CHARS = 50_000  # of an answer that stands in the next prompt: a value of the state is bounded
 ANSWER_FIELDS = ("answer", "model", "cost")
 
 
@@ -53,11 +54,11 @@ class LlmConfig(BaseModel):
     price_cached: Decimal | None = Field(
         None, ge=0, description="For a million tokens read that the server had seen before. Default: price_in."
     )
-    price_currency: str = Field("USD", description="Of the prices.")
+    price_currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of the prices.")
     max_tokens: int = Field(1024, gt=0, le=1_000_000, description="The longest answer of a request.")
     temperature: float | None = Field(None, ge=0, le=2, description="Default: the model's own.")
     max_steps: int = Field(8, gt=0, le=100, description="Requests of one conversation, those for tools included.")
-    timeout_s: float = Field(120.0, gt=0, description="For one request.")
+    timeout_s: float = Field(120.0, gt=0, le=3600, description="For one request.")
     tools: Names = Field(
         [], description="fetch_page, remember, recall, or your own as module:function of NOVA_HOME/agents."
     )
@@ -100,6 +101,8 @@ class LlmConfig(BaseModel):
     def _priced(self) -> Self:
         if (self.price_in is None) != (self.price_out is None):
             raise ValueError("price_in and price_out come together")
+        if self.price_cached is not None and (self.price_in is None or self.price_cached > self.price_in):
+            raise ValueError("price_cached comes with price_in, and is at most as much")
         if self.key and self.inputs is None:
             raise ValueError("key is for the rows of inputs")
         try:
@@ -140,7 +143,7 @@ class LlmAgent(BaseWorker):
         try:
             with Talk(ctx, ctx.config) as talk:
                 return self._once(ctx, talk) if ctx.config.inputs is None else self._rows(ctx, talk)
-        except (NoAnswer, InputProblem, PlatformFailed, PlatformRefused, Unreachable) as problem:
+        except (NoAnswer, InputProblem, UsageProblem, PlatformFailed, PlatformRefused, Unreachable) as problem:
             return RunResult(False, f"{problem.message} ({problem.hint})" if problem.hint else problem.message)
 
     def _once(self, ctx: RunContext, talk: Talk) -> RunResult:
@@ -148,7 +151,7 @@ class LlmAgent(BaseWorker):
         keeper = _keeper(ctx, "run", ())
         answer = talk.ask({"last": ctx.state.get("last", "")})
         keeper.add([{"run": ctx.run_id, **answer.fields}], iso(ctx.now()))
-        ctx.state["last"] = answer.text
+        ctx.state["last"] = answer.text[:_LAST_CHARS]
         return RunResult(message=f"{config.model} answered: {answer.told}")
 
     def _rows(self, ctx: RunContext, talk: Talk) -> RunResult:
@@ -175,10 +178,20 @@ class LlmAgent(BaseWorker):
         put = 0
         for row in rows_of(path):
             name = name_of(row, config.key)
-            if not keeper.has({_ROW: name}) and ctx.outbox.put(_TOPIC, name, dict(row)):
-                put += 1
+            put += not keeper.has({_ROW: name}) and _put(ctx, name, row)
             if put >= config.batch or ctx.stopping:
                 return
+
+
+def _put(ctx: RunContext, name: str, row: Mapping[str, str]) -> bool:
+    """Whether the row is news. One that cannot be taken does not hold up the others."""
+    try:
+        return ctx.outbox.put(_TOPIC, name, dict(row))
+    except LedgerConflict:
+        ctx.log.info("the row %s was changed after it was taken: it is asked about as it was", name)
+    except UsageProblem as problem:
+        ctx.log.warning("a row is left out: %s", problem.message)
+    return False
 
 
 def _keeper(ctx: RunContext, name: str, fields: Mapping[str, str] | tuple[()]) -> RowKeeper:

@@ -14,7 +14,7 @@ from pydantic_ai.settings import ModelSettings
 
 from nova.errors import NovaError, Unreachable
 from nova.money import Money
-from platforms.base import BadAnswer, RateLimited, problem_of, retry_after_seconds
+from platforms.base import BadAnswer, RateLimited, Stopped, problem_of, retry_after_seconds
 from platforms.line import Line
 from workers.agents.llm_prices import Prices, Tokens
 
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 PLATFORM = "llm"
 _NAME = "the language model"
 _OVERHEAD = 500  # tokens of a chat's own marks, generously
+_UNCLEAR = (408, 502, 504, 520, 522, 524)  # told by what stands before a server, which may be at work or done
+_LOOK_S, _LAST_S = 0.2, 3.0  # how often it is looked whether the run is to end; what an answer then has left
 
 
 class PaidModel(WrapperModel):
     """Each attempt has a reservation of its own, so that no retry is for free.
 
-    A request that the server refused costs nothing; one whose end nobody knows is charged in full.
+    A request that the server refused costs nothing; one whose end nobody knows is charged in full. An answer is
+    not waited for for long once the run is asked to end.
     """
 
     def __init__(self, wrapped: Model, ctx: RunContext, prices: Prices, line: Line, timeout_s: float) -> None:
@@ -61,15 +64,28 @@ class PaidModel(WrapperModel):
         with self._ctx.spending(ceiling, f"{self.model_name}, at most {most.output} tokens") as spending:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    response = await self.wrapped.request(*request)
-            except ModelHTTPError:
-                spending.settle(Money.zero(ceiling.currency))
+                    response = await self._answer(*request)
+            except ModelHTTPError as error:
+                if error.status_code not in _UNCLEAR:
+                    spending.settle(Money.zero(ceiling.currency))
                 raise
             used = _used(response)
             actual = ceiling if used is None else self._prices.cost(used)
             spending.settle(actual)
         self._add(used or most, actual)
         return response
+
+    async def _answer(self, *request: Any) -> ModelResponse:
+        asked = asyncio.ensure_future(self.wrapped.request(*request))
+        left_s = _LAST_S
+        try:
+            while not (await asyncio.wait({asked}, timeout=_LOOK_S))[0]:
+                left_s -= _LOOK_S if self._ctx.stopping else 0.0
+                if left_s <= 0:
+                    raise Stopped(f"{_NAME} was not waited for: the run is to end")
+            return asked.result()
+        finally:
+            asked.cancel()
 
     def _add(self, used: Tokens, cost: Money) -> None:
         before = self.tokens
@@ -84,6 +100,8 @@ def problem_of_request(error: Exception, key: str) -> NovaError | None:
     """
     if isinstance(error, ModelHTTPError):
         retry_after = (error.headers or {}).get("retry-after")
+        if error.status_code in _UNCLEAR:
+            return Unreachable(f"{_NAME} did not answer (HTTP {error.status_code})", hint="try again later")
         if error.status_code >= 500:
             wait_s = retry_after_seconds(retry_after)
             said = f"{_NAME} failed with HTTP {error.status_code}"

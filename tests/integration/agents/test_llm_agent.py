@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from tests.emulators.openai_chat import KEY, ChatServer, Reply
 from tests.integration.workers.conftest import Agents, Rig, booked, until
 from workers.agents.configuration import checked
 from workers.agents.llm_agent import LlmAgent
+from workers.instance import Intent
 
 PRICES = {"price_in": "1.00", "price_out": "10.00"}  # 100 tokens read and 20 written are 0.0003
 
@@ -190,11 +194,12 @@ def test_a_server_that_is_down_ends_the_run_and_no_row_is_lost(
         (Reply(status=422, text="odd"), "0", "odd"),
         (Reply(status=429, headers={"retry-after": "3600"}), "0", "less often"),
         (Reply(status=503, headers={"retry-after": "3600"}), "0", "HTTP 503"),
+        (Reply(status=504), None, "HTTP 504"),
         (Reply(slow_s=1.0), None, "did not answer"),
         (Reply(raw=b"no json"), None, "did not answer"),
         (Reply(raw=b"<html>", headers={"content-type": "text/html"}), None, "no answer"),
     ],
-    ids=["401", "403", "404", "422", "429", "503", "timeout", "not json", "html"],
+    ids=["401", "403", "404", "422", "429", "503", "504", "timeout", "not json", "html"],
 )
 def test_what_fails_costs_nothing_unless_nobody_knows_its_end(
     ask: Callable[..., Any], rig: Rig, server: ChatServer, reply: Reply, cost: str | None, says: str
@@ -278,3 +283,69 @@ def test_the_key_that_is_needed_follows_from_the_configuration() -> None:
     )
     local = {"prompt": "x", "model": "t", "key_variable": "", "base_url": "http://localhost:11434/v1", **PRICES}
     assert LlmAgent.secrets_of(checked("llm_agent", LlmAgent, local)) == ()
+
+
+def test_a_row_that_was_changed_while_it_waits_holds_up_nothing(
+    ask: Callable[..., Any], home: Path, server: ChatServer
+) -> None:
+    server.answer = lambda request: Reply(status=400, text="too long")
+    asked = {"inputs": inputs(home, "id,what\n4,thing\n"), "key": "id", "prompt": "{{ what }}"}
+    ask(**asked)
+    server.answer = lambda request: Reply()
+    inputs(home, "id,what\n4,another\n5,five\n")
+    assert ask(**asked).status == "succeeded"
+    assert [row["what"] for row in data(home)] == ["five"]
+
+
+def test_a_row_that_is_too_large_holds_up_nothing(ask: Callable[..., Any], rig: Rig, home: Path) -> None:
+    rows = "".join(json.dumps({"a": text}) + "\n" for text in ("x" * 1_100_000, "fine"))
+    assert ask(inputs=inputs(home, rows, "rows.jsonl"), prompt="{{ a }}").status == "succeeded"
+    assert [row["a"] for row in data(home)] == ["fine"]
+    assert "a row is left out" in rig.log("w")
+
+
+def test_a_line_without_an_end_is_not_read_whole(ask: Callable[..., Any], home: Path) -> None:
+    ended = ask(inputs=inputs(home, "x" * 5_000_000, "rows.txt"), prompt="{{ line }}")
+    assert (ended.status, ended.crash) == ("failed", False)
+    assert "line 1 of" in ended.error
+
+
+def test_a_long_answer_is_asked_for_once(ask: Callable[..., Any], rig: Rig, home: Path, server: ChatServer) -> None:
+    server.answer = lambda request: Reply(text="🐝" * 300_000)
+    assert ask().status == "succeeded"
+    assert len(server.requests) == len(data(home)) == 1
+
+
+def test_a_template_that_lacks_a_value_is_no_crash(ask: Callable[..., Any], server: ChatServer) -> None:
+    ended = ask(prompt="{{ nope }}")
+    assert (ended.status, ended.crash, server.requests) == ("failed", False, [])
+    assert "'nope' is undefined" in ended.error
+
+
+@pytest.mark.parametrize("runtime", ["thread", "process"])
+def test_a_run_that_is_to_end_waits_for_no_answer_and_pays_for_it(
+    rig: Rig, home: Path, server: ChatServer, runtime: str
+) -> None:
+    release = threading.Event()
+
+    def never(request: dict[str, Any]) -> Reply:
+        release.wait(30.0)
+        return Reply()
+
+    server.answer = never
+    config = {
+        "prompt": "{{ line }}", "model": "tiny", "base_url": server.url, **PRICES,
+        "inputs": inputs(home, "one\n", "rows.txt"),
+    }  # fmt: skip
+    spec = rig.spec(agent="llm_agent", config=config, secrets=("OPENAI_API_KEY",), due_now=True, runtime=runtime)
+    rig.sync(spec)
+    until(lambda: server.requests, "the request")
+    began = time.monotonic()
+    rig.sync(replace(spec, intent=Intent.END))
+    ended = rig.ended("w")
+    assert time.monotonic() - began < 10.0
+    release.set()
+    assert (ended.status, data(home)) == ("interrupted", [])
+    until(lambda: booked(rig.ledger, "w", "cost") > usd("0.01"), "what nobody knows the end of is charged")
+    (effect,) = rig.ledger.outbox.of("w")
+    assert (effect.state, effect.error) == ("pending", None)
