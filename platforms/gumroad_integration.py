@@ -95,7 +95,7 @@ class Gumroad:
         def create(key: str) -> Any:
             return Product.read(_part(self._send("POST", "/products", params, _EDIT), "product")).id
 
-        return self.product(self._once("create product", params, create, find))
+        return self.product(_known_id("product", self._once("create product", params, create, find)))
 
     def update_product(self, id: str, *, price: Money | None = None, name: str | None = None) -> Product:
         """Sets what is given; again is harmless. Raises PlatformFailed where this API has no such request.
@@ -164,8 +164,12 @@ class Gumroad:
         def create(key: str) -> Any:
             return OfferCode.read(_part(self._send("POST", path, params, _EDIT), "offer_code")).id
 
-        id = self._once("create offer code", {"product": product, **params}, create, lambda key: named())
-        return next(one for one in self.offer_codes(product) if one.id == id)
+        made = self._once("create offer code", {"product": product, **params}, create, lambda key: named())
+        id = _known_id("offer code", made)
+        found = next((one for one in self.offer_codes(product) if one.id == id), None)
+        if found is None:
+            raise Missing(f"the product {product} has no offer code {id} any more")
+        return found
 
     def delete_offer_code(self, product: str, id: str) -> None:
         """Raises Missing."""
@@ -378,6 +382,13 @@ def product_address(product: Product, worker: str | None = None) -> str:
     if worker is None or not product.url:
         return product.url
     return f"{product.url}{'&' if '?' in product.url else '?'}{urlencode({TAG: worker})}"
+
+
+def _known_id(what: str, id: Any) -> str:
+    """Raises Missing where a person said that it was made, and Gumroad does not list it."""
+    if not isinstance(id, str):
+        raise Missing(f"gumroad has no such {what}, although somebody said that it was made")
+    return id
 
 
 def _digest(text: str) -> str:

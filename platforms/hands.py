@@ -35,6 +35,10 @@ class Hands(Protocol):
         """Returns early, with True, when who it works for is to end."""
         ...
 
+    def rest(self, seconds: float) -> bool:
+        """As `wait`, while nothing was asked for yet, or surely not done: who dies meanwhile leaves no doubt."""
+        ...
+
     def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
         """Sets money aside for a call that the vendor charges. Raises BudgetExceeded."""
         ...
@@ -49,13 +53,23 @@ class Hands(Protocol):
         """What was asked for under the key may have been done: who asks for the same again is given the same key."""
         ...
 
-    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
-        """Has an effect that the vendor knows no key for: what was done before under `key` is only told again.
+    def once(
+        self,
+        what: str,
+        key: str,
+        payload: Any,
+        action: Callable[[str], Any],
+        find: Find | None = None,
+        *,
+        known_s: float = 0.0,
+    ) -> Any:
+        """Has an effect that the vendor does not know by its key for ever: what was done before is only told again.
 
         `action` is given the key and returns what is to be remembered, as JSON has it. Where an earlier attempt may
         have been done, `find` asks the vendor for it (None: it was not done); without it, or where it cannot tell and
-        raises InDoubt, the effect is not repeated and InDoubt is raised. None where a person said that it was done.
-        The payload is for people, who are shown it.
+        raises InDoubt, the effect is not repeated and InDoubt is raised. For `known_s` after the first attempt the
+        vendor itself does nothing twice under the key: `action` is made again then. Where a person said that it was
+        done, `find` tells what it is; None without it. The payload is for people, who are shown it.
         """
         ...
 
@@ -104,6 +118,9 @@ class Alone:
         self._sleep(seconds)
         return False
 
+    def rest(self, seconds: float) -> bool:
+        return self.wait(seconds)
+
     def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
         return nullcontext()
 
@@ -113,7 +130,16 @@ class Alone:
     def unsure(self, key: str) -> None:
         return
 
-    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+    def once(
+        self,
+        what: str,
+        key: str,
+        payload: Any,
+        action: Callable[[str], Any],
+        find: Find | None = None,
+        *,
+        known_s: float = 0.0,
+    ) -> Any:
         return action(key)
 
     def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:

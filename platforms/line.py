@@ -107,7 +107,7 @@ class Line:
         unsure: NovaError | None = None  # of an attempt that may have been carried out
         for attempt in range(1, patience.attempts + 1):
             try:
-                self._take_turn(lane, every_s)
+                self._take_turn(lane, every_s, unsure)
                 return self._once(what, request)
             except Unreachable as problem:
                 limited = isinstance(problem, RateLimited)
@@ -121,7 +121,7 @@ class Line:
                     raise unsure or problem from None
                 waited_s += wait_s
                 try:
-                    self._sleep(wait_s)
+                    self._sleep(wait_s, unsure)
                 except Stopped as stopped:
                     raise unsure or stopped from None
             except Stopped as stopped:
@@ -135,16 +135,17 @@ class Line:
         bound: float = self._patience.first_s * 2 ** (attempt - 1)
         return bound / 2 + self._jitter() * bound / 2
 
-    def _take_turn(self, lane: str, every_s: float) -> None:
+    def _take_turn(self, lane: str, every_s: float, unsure: NovaError | None) -> None:
         while (wait_s := self.hands.pace(lane, every_s)) > 0:
             if wait_s > self._patience.total_s:
                 raise RateLimited(
                     f"{self.platform} asks to be called less often", retry_after_s=wait_s, hint="try again later"
                 )
-            self._sleep(wait_s)
+            self._sleep(wait_s, unsure)
 
-    def _sleep(self, seconds: float) -> None:
-        if self.hands.wait(seconds):
+    def _sleep(self, seconds: float, unsure: NovaError | None) -> None:
+        wait = self.hands.rest if unsure is None else self.hands.wait
+        if wait(seconds):
             raise Stopped(f"{self.platform} was not waited for: the run is to end")
 
     def _once(self, what: str, request: Callable[[], T]) -> T:

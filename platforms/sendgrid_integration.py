@@ -179,6 +179,8 @@ class SendGrid:
             return self._take(mail, people, key, skipped)
 
         done = self._hands.once("sendgrid mail", key, about, take)
+        if done is None:  # somebody saw that it was sent
+            return Sent(None, len(people), again=True)
         reasons = dict(done["skipped"])
         left_out = ((one.email, reasons.get(_mark(one))) for one in people)
         gone = tuple(Skipped(email, why) for email, why in left_out if why)

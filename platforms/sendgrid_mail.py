@@ -85,8 +85,8 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What SendGrid took. `message_id` is None in the sandbox, and where nobody was left to write to. `again`: it was
-    sent before, and this is what was remembered of it.
+    """What SendGrid took. `message_id` is None in the sandbox, where nobody was left to write to, and where only a
+    person said that it was sent. `again`: it was sent before, and this is what was remembered of it.
     """
 
     message_id: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from nova.errors import UsageProblem
 from nova.money import Money
-from platforms.base import BadAnswer
+from platforms.base import BadAnswer, Conflicting, Missing
 from platforms.hands import Hands
 from platforms.line import Line
 from platforms.stripe_mapping import RUN, TAG, Json
@@ -18,6 +19,8 @@ from platforms.stripe_mapping import RUN, TAG, Json
 T = TypeVar("T")
 Params = dict[str, Any]
 _PAGE = 100
+_KNOWN_S = 23 * 3600.0  # Stripe knows a key for 24 hours at least
+_SHOWN = ("amount", "currency", "customer", "payment_intent", "charge")  # to who decides what is in doubt
 
 
 class Requests:
@@ -39,11 +42,34 @@ class Requests:
         return self._line.call(what, lambda: _page(self._plain("get", path, params)))
 
     def post(self, what: str, path: str, params: Params, key: str | None = None) -> Any:
-        """Under the `key`, else under one that a repeated run finds again: it is never carried out twice."""
+        """Under the `key`, else under one that a repeated run finds again: it is never carried out twice.
+
+        Stripe forgets keys after a day, and so what a run asked for is remembered here too; what came of it is then
+        read again, as it is by now. What ended without an answer is asked for again within that day, and then in doubt.
+        """
         given = {name: value for name, value in params.items() if value is not None and value != {}}
         content = f"{path} {json.dumps(given, sort_keys=True)}"
         under = key or self.hands.key(f"stripe {what}", content)
-        return self._line.call(what, lambda: self._plain("post", path, {**given, "idempotency_key": under}), key=under)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        said: list[Json] = []
+
+        def ask(key: str) -> Json:
+            sent = {**given, "idempotency_key": key}
+            said.append(self._line.call(what, lambda: self._plain("post", path, sent), key=key))
+            return {"id": said[0].get("id"), "content": digest}
+
+        about = {"request": path} | {name: given[name] for name in _SHOWN if name in given}
+        done = self.hands.once(f"stripe {what}", under, about, ask, known_s=_KNOWN_S)
+        return said[0] if said else self._again(what, path, digest, done)
+
+    def _again(self, what: str, path: str, digest: str, done: Json | None) -> Any:
+        """What a run asked for before, as it is now."""
+        if done is None:
+            raise Missing(f"somebody saw that this {what} was done: which one it is, nova does not know")
+        if done["content"] != digest:
+            raise Conflicting(f"this {what} has the key of another one", hint="give each its own key")
+        id = quote(str(done["id"]), safe="")
+        return self.get(f"{path.partition(f'/{id}')[0]}/{id}", what=what)
 
     def delete(self, what: str, path: str) -> Any:
         return self._line.call(what, lambda: self._plain("delete", path, {}))

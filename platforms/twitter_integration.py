@@ -63,6 +63,8 @@ class Twitter(Reading):
         posted, reply_to = list[Posted](), _post(reply_to)
         for number, text in enumerate(texts):
             parent = posted[-1].id if posted else reply_to
+            if parent == "":
+                raise Missing(f"part {number} of the thread is not among the latest posts of the account")
             content = {"text": text, "reply_to": parent, "quote": None, "poll": None}
             name = json.dumps([reply_to, *texts[: number + 1]])
             shown = media if number == 0 else ()
@@ -126,7 +128,8 @@ class Twitter(Reading):
                 return there
 
         key = self.hands.key(f"{PLATFORM}.{what}", name)
-        return Posted(**self.hands.once(f"{PLATFORM}.{what}", key, content, send, find))
+        done = self.hands.once(f"{PLATFORM}.{what}", key, content, send, find)
+        return Posted("", content["text"]) if done is None else Posted(**done)
 
     def _send(self, content: Mapping[str, Any], media: Sequence[str], who_replies: str | None) -> dict[str, str]:
         poll = content["poll"]

@@ -74,7 +74,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A post of this account's own, as it was accepted."""
+    """A post of this account's own, as it was accepted. The id is empty where only a person said that it was posted."""
 
     id: str
     text: str

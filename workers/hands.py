@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nova.errors import NovaError
-from nova.ledger.effects import encode_payload, encode_result
+from nova.ledger.effects import PLATFORM, EffectHeld, encode_payload, encode_result
 from nova.money import Money
 from nova.people import subject_of_email
-from platforms.base import InDoubt, RateLimited, nothing_done
+from platforms.base import Conflicting, Declined, InDoubt, InvalidRequest, Missing, RateLimited, nothing_done
 from platforms.health import told
 from workers.spending import Spending
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workers.hosts.desk import Desk
 
 _Kind = tuple[str, str]  # an operation, and a hash of its content
+_SETTLING = (Declined, InvalidRequest, Missing)  # what a platform says that had not done it before either
+_SHORT_S = 0.2  # waits that are not worth two writes
 _KEY_CHARS = 40
 _ERROR_CHARS = 2_000
 
@@ -35,6 +37,7 @@ class RunHands:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._lock = threading.Lock()
+        self._at = threading.local()
         self._asked: Counter[_Kind] = Counter()
         self._given: dict[str, tuple[_Kind, int]] = {}
         self._free: defaultdict[_Kind, list[int]] = defaultdict(list)  # numbers to be given again
@@ -47,6 +50,17 @@ class RunHands:
 
     def wait(self, seconds: float) -> bool:
         return self._desk.wait(seconds)
+
+    def rest(self, seconds: float) -> bool:
+        """Lets go of the effect that is waited with, so that a run which is killed here leaves it as if never begun."""
+        taken = self._taken
+        if taken is None or taken.doubtful or seconds < _SHORT_S:
+            return self.wait(seconds)
+        self._desk.once_forget(taken.topic, taken.key)
+        ending = self.wait(seconds)
+        if not ending:
+            self._take_again(taken)
+        return ending
 
     def paying(self, ceiling: Money, reason: str) -> AbstractContextManager[Bill | None]:
         """As ctx.spending: what is not settled, because nobody knows how it ended, is charged in full."""
@@ -72,20 +86,30 @@ class RunHands:
                 kind, number = self._given.pop(key)
                 self._free[kind].append(number)
 
-    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+    def once(
+        self,
+        what: str,
+        key: str,
+        payload: Any,
+        action: Callable[[str], Any],
+        find: Find | None = None,
+        *,
+        known_s: float = 0.0,
+    ) -> Any:
         """An error that proves that nothing was done leaves no trace; another one leaves the effect in doubt."""
         encode_payload(what, key, payload)
         try:
             taken = self._desk.once_begin(what, key, payload)
             if taken.done:
-                return taken.result
-            if taken.doubtful:
+                return self._settled(key, find) if taken.result is None else taken.result
+            if taken.doubtful and not 0 <= taken.age_s < known_s:
                 result = self._found(taken, key, find)
                 if result is not None:
                     return self._done(taken, result)
             return self._done(taken, self._acted(taken, key, action))
-        except BaseException:
-            self.unsure(key)
+        except BaseException as problem:
+            if not (known_s and nothing_done(problem)):
+                self.unsure(key)
             raise
 
     def seen(self, platform: str, what: str, seconds: float, problem: Exception | None) -> None:
@@ -109,6 +133,11 @@ class RunHands:
     def _lineage(self) -> str:
         return self._desk.lineage()
 
+    def _settled(self, key: str, find: Find | None) -> Any:
+        """What the platform knows of what a person saw done; None where it cannot tell."""
+        with suppress(InDoubt):
+            return None if find is None else find(key)
+
     def _found(self, taken: Taken, key: str, find: Find | None) -> Any:
         """What the platform knows of an earlier attempt; None: nothing. Raises InDoubt where that cannot be told."""
         why = ""
@@ -128,15 +157,36 @@ class RunHands:
         )
 
     def _acted(self, taken: Taken, key: str, action: Callable[[str], Any]) -> Any:
+        before, self._at.taken = self._taken, taken
         try:
             return action(key)
         except BaseException as problem:
-            if nothing_done(problem):
+            if taken.doubtful and not isinstance(problem, _SETTLING):
+                self._doubt(taken, None if nothing_done(problem) else problem)
+            elif nothing_done(problem):
                 with suppress(NovaError):
                     self._desk.once_forget(taken.topic, taken.key)
             else:
                 self._doubt(taken, problem)
             raise
+        finally:
+            self._at.taken = before
+
+    @property
+    def _taken(self) -> Taken | None:
+        """The effect that this thread is at."""
+        return getattr(self._at, "taken", None)
+
+    def _take_again(self, taken: Taken) -> None:
+        """Raises Conflicting where another run took it meanwhile."""
+        try:
+            now = self._desk.once_begin(taken.topic.removeprefix(PLATFORM), taken.key, taken.payload)
+        except EffectHeld as held:
+            raise Conflicting(held.message) from None
+        if now.done or now.doubtful:
+            if now.doubtful:
+                self._doubt(now, None)
+            raise Conflicting(f"another run did {taken.topic} {taken.key!r} meanwhile", hint="run it again")
 
     def _done(self, taken: Taken, result: Any) -> Any:
         """A result that is no JSON is its author's mistake, told after the effect was marked, because it was done."""

@@ -52,17 +52,18 @@ class Effect:
         name = json.dumps([self.worker, self.topic, self.key])
         return f"nova-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
-    def taken(self, *, doubtful: bool = False) -> Taken:
+    def taken(self, *, doubtful: bool = False, age_s: float = 0.0) -> Taken:
         mark = (to_us(self.due_at), self.topic, self.key)
         done = self.state == "done"
         return Taken(
-            self.topic, self.key, self.payload, self.idempotency_key, self.attempts, done, self.result, mark, doubtful
-        )
+            self.topic, self.key, self.payload, self.idempotency_key, self.attempts, done, self.result, mark, doubtful,
+            age_s,
+        )  # fmt: skip
 
 
 class Taken(NamedTuple):
     """An effect as the run has it that took it. `done`: it was done before, and this is its `result`. `doubtful`: it
-    may have been.
+    may have been, and was begun first `age_s` ago.
     """
 
     topic: str
@@ -74,6 +75,7 @@ class Taken(NamedTuple):
     result: Any
     mark: Mark
     doubtful: bool = False
+    age_s: float = 0.0
 
 
 def check_name(topic: str, key: str) -> None:

@@ -50,7 +50,8 @@ def begin(conn: Connection, at: datetime, worker: str, run: str, what: str, key:
     attempts = effect.attempts if doubtful else effect.attempts + 1  # who asks what came of it attempts nothing
     values = {"state": "pending", "run": run, "attempts": attempts}
     conn.execute(update(outbox).where(*named(worker, topic, key)).values(values))
-    return replace(effect, run=run, attempts=attempts).taken(doubtful=doubtful)
+    age_s = (at - effect.at).total_seconds()
+    return replace(effect, run=run, attempts=attempts).taken(doubtful=doubtful, age_s=age_s)
 
 
 def doubt(conn: Connection, at: datetime, worker: str, run: str, topic: str, key: str, error: str) -> None:

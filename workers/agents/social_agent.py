@@ -201,7 +201,7 @@ def _remember(ctx: RunContext, begun: Mapping[str, Any], ids: list[str]) -> None
     """What is counted is counted once: the mark of the effect comes first, and says that it was."""
     at, today = iso(ctx.now()), _today(ctx)
     posts = ctx.state.get("posts", [])
-    if any(one["id"] == ids[0] for one in posts):
+    if ids[0] and any(one["id"] == ids[0] for one in posts):
         return
     if begun["kind"] == "queue":
         ctx.state[f"posted.{begun['name']}"] = {"at": at, "ids": ids}

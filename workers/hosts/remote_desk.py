@@ -264,8 +264,8 @@ class RemoteDesk:
 
 
 def _taken(told: Sequence[Any]) -> Taken:
-    topic, key, payload, idempotency_key, attempts, done, result, mark, doubtful = told
-    return Taken(topic, key, payload, idempotency_key, attempts, done, result, tuple(mark), doubtful)
+    topic, key, payload, idempotency_key, attempts, done, result, mark, *more = told
+    return Taken(topic, key, payload, idempotency_key, attempts, done, result, tuple(mark), *more)
 
 
 def _text(value: Any) -> str:

@@ -15,7 +15,7 @@ from platforms.base import Declined, Forbidden, InDoubt, InvalidRequest, Missing
 from platforms.gumroad_integration import Gumroad, product_address
 from tests.emulators.gumroad import Gumroad as Emulator
 from tests.emulators.gumroad_shop import Shop
-from tests.hands import QuickHands
+from tests.hands import QuickHands, Settled
 from tests.published import Document
 
 DOLLARS = Money.parse("12.50", "USD")
@@ -32,7 +32,7 @@ class Forgetful(QuickHands):
     def key(self, what: str, content: str) -> str:
         return f"{what} {content}"
 
-    def once(self, what: str, key: str, payload: Any, action: Any, find: Any = None) -> Any:
+    def once(self, what: str, key: str, payload: Any, action: Any, find: Any = None, *, known_s: float = 0.0) -> Any:
         if key in self.done:
             return self.done[key]
         if key in self.doubtful:
@@ -221,3 +221,14 @@ def test_a_limit_is_waited_out(shop: Shop, emulate: Any, connect: Any, hands: Qu
     hands.wait = rest  # type: ignore[method-assign]
     assert len(list(connect(server).sales())) == 1
     assert 3 <= hands.slept[0] <= 4.5
+
+
+def test_of_what_a_person_saw_made_gumroad_tells_which_it_is_where_it_can(gumroad: Gumroad, server: Emulator) -> None:
+    made = gumroad.create_product("Guide", DOLLARS)
+    settled = Gumroad(server.token, server.url, hands=Settled())
+    assert settled.create_product("Guide", DOLLARS).id == made.id
+    with pytest.raises(Missing, match="no such product"):
+        settled.create_product("Another", DOLLARS)
+    with pytest.raises(Missing, match="no such offer code"):
+        settled.create_offer_code(made.id, "SPRING", percent=10)
+    settled.close()

@@ -62,7 +62,16 @@ class RunHands(QuickHands):
         number = self._asked[content] = self._asked.get(content, 0) + 1
         return f"{what} {content} {number}"
 
-    def once(self, what: str, key: str, payload: Any, action: Callable[[str], Any], find: Find | None = None) -> Any:
+    def once(
+        self,
+        what: str,
+        key: str,
+        payload: Any,
+        action: Callable[[str], Any],
+        find: Find | None = None,
+        *,
+        known_s: float = 0.0,
+    ) -> Any:
         if key in self.done:
             return self.done[key]
         if key in self.begun:

@@ -12,10 +12,11 @@ import pytest
 from nova.errors import UsageProblem
 from nova.money import Money
 from platforms.base import Declined, InDoubt, InvalidRequest, PlatformRefused, RateLimited, Unreachable
-from platforms.sendgrid_integration import Address, Mail, PartlySent, Recipient, SendGrid, Skipped
+from platforms.sendgrid_integration import Address, Mail, PartlySent, Recipient, SendGrid, Sent, Skipped
 from platforms.sendgrid_mail import Attachment
 from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading
 from tests.emulators.sendgrid import SendGridEmulator
+from tests.hands import Settled
 
 from .conftest import RunHands
 
@@ -259,3 +260,9 @@ def test_a_redirect_is_not_followed_with_the_key(account: SendGridEmulator, conn
         with pytest.raises(InvalidRequest, match="302"):
             connect(faulty.url, key=account.key).check()
     assert account.exchanges == []
+
+
+def test_what_a_person_saw_sent_is_not_sent_again(account: SendGridEmulator) -> None:
+    sendgrid = SendGrid(account.key, account.url, hands=Settled(), sender=Address("news@shop.example"))
+    assert sendgrid.send(HELLO, people(3), key="news") == Sent(None, 3, again=True)
+    assert not account.sends

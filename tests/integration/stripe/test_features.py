@@ -16,7 +16,7 @@ from platforms.events import Tag
 from platforms.stripe_integration import Stripe
 from platforms.stripe_objects import told
 from tests.emulators.stripe import Shop, ShopAccount
-from tests.hands import QuickHands
+from tests.hands import QuickHands, Settled
 from tests.published import Document
 
 
@@ -330,3 +330,11 @@ def test_everything_an_agent_creates_bears_a_key(
     stripe.links.create(product.price or "", worker="letters")
     stripe.invoices.create(stripe.customers.create().id, [("a", usd("1.00")), ("b", usd("2.00"))])
     assert len(seen) == 6 and all(key for _, key in seen) and len({key for _, key in seen}) == 6
+
+
+def test_what_a_person_saw_made_is_not_made_again(store: Storefront) -> None:
+    settled = Stripe(store.key, store.url, hands=Settled())
+    with pytest.raises(Missing, match="which one it is"):
+        settled.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True)
+    settled.close()
+    assert not store.account.newest_first("payment_intent")

@@ -31,7 +31,7 @@ class Remembering(QuickHands):
     def key(self, what: str, content: str) -> str:
         return f"{what} {content}"
 
-    def once(self, what: str, key: str, payload: Any, action: Any, find: Any = None) -> Any:
+    def once(self, what: str, key: str, payload: Any, action: Any, find: Any = None, *, known_s: float = 0.0) -> Any:
         if key in self.done:
             return self.done[key]
         if key in self.doubtful:

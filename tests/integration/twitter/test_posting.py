@@ -10,13 +10,13 @@ import pytest
 
 from nova.errors import BudgetExceeded, NovaError, PlatformNotConfigured, Unreachable
 from nova.money import Money
-from platforms.base import Declined, InDoubt, InvalidRequest
+from platforms.base import Declined, InDoubt, InvalidRequest, Missing
 from platforms.twitter_integration import Twitter
 from platforms.twitter_keys import Keys
-from platforms.twitter_types import Poll
+from platforms.twitter_types import Poll, Posted
 from tests.emulators.faults import LOST, Fault, Faulty, each_fault, each_lost_answer, hold_effect
 from tests.emulators.twitter import BEARER, SECRETS, TOKEN, TwitterEmulator
-from tests.hands import QuickHands
+from tests.hands import QuickHands, Settled
 from tests.integration.twitter.conftest import SHORT, Remembering
 
 Connect = Callable[..., Twitter]
@@ -244,3 +244,14 @@ def test_prices_are_asked_for_before_and_settled_by_the_piece(
         with pytest.raises(BudgetExceeded):
             call()
     assert len(x.requests) == asked
+
+
+def test_of_what_a_person_saw_posted_x_tells_which_it_is_where_it_can(x: TwitterEmulator, connect: Connect) -> None:
+    first = connect().post("one")
+    settled = connect(hands=Settled())
+    assert settled.post("one") == first
+    assert settled.post("two") == Posted("", "two")
+    assert settled.post(poll=Poll(("a", "b"), 60), text="a poll").id == ""
+    with pytest.raises(Missing, match="part 1 of the thread"):
+        settled.thread(["three", "four"])
+    assert [one.id for one in x.own()] == [first.id]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nova.demo.storefront import Storefront
+from nova.demo.storefront import Fault, Storefront
 from nova.errors import Refused
 from nova.ledger.limits import Limit
 from nova.money import Money
@@ -122,6 +122,55 @@ def test_a_run_made_again_takes_a_payment_once_and_it_is_the_workers(rig: Rig, r
         assert first == second == third and first[1] == "w"
         assert after[0] != first[0] and after[2] != first[2]
         assert len(store.account.newest_first("charge")) == 2
+
+
+CHARGES = """
+from platforms.stripe_integration import Stripe
+
+client = Stripe("sk_test_nevershown00000000000000", {url!r}, hands=hands, patience=Patience(attempts=1))
+paid = client.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True)
+ctx.state[str(len(ctx.state))] = paid.id
+return RunResult(False, "no luck")
+"""
+
+
+def test_a_payment_that_was_made_is_told_again_when_stripe_has_forgotten_its_key(
+    rig: Rig, runtime: str, vendor: Vendor
+) -> None:
+    with Storefront() as store:
+        rig.sync(spec(rig, runtime, vendor, CHARGES.format(url=store.url)))
+        rig.ended("w", 1)
+        store._replies.clear()
+        again(rig, 2)
+        first, second = rig.ledger.state.all("w").values()
+        assert first == second and len(store.account.newest_first("charge")) == 1
+    (effect,) = rig.ledger.outbox.of("w")
+    assert (effect.state, effect.payload["amount"]) == ("done", 900)
+    assert set(effect.result) == {"id", "content"}, "nothing of customers, and no secret"
+
+
+def test_a_payment_that_was_cut_is_asked_for_again_while_stripe_knows_its_key(rig: Rig, vendor: Vendor) -> None:
+    with Storefront() as store:
+        store.fail(Fault("lost", path="/v1/payment_intents"))
+        rig.sync(spec(rig, "thread", vendor, CHARGES.format(url=store.url)))
+        rig.ended("w", 1)
+        store.fail(Fault("rate_limit", path="/v1/payment_intents"))
+        assert "less often" in again(rig, 2).error
+        assert rig.ledger.outbox.counts("w")["doubtful"] == 1, "a limit tells nothing of the first attempt"
+        assert again(rig, 3).error == "no luck"
+        assert len(store.account.newest_first("charge")) == 1
+
+
+def test_a_payment_that_was_cut_is_in_doubt_when_stripe_may_have_forgotten_its_key(
+    rig: Rig, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platforms.stripe_requests._KNOWN_S", 0.0)
+    with Storefront() as store:
+        store.fail(Fault("lost", path="/v1/payment_intents"))
+        rig.sync(spec(rig, "thread", vendor, CHARGES.format(url=store.url)))
+        rig.ended("w", 1)
+        assert "not done again" in again(rig, 2).error
+        assert len(store.account.newest_first("charge")) == 1
 
 
 UNSURE = """
@@ -254,6 +303,35 @@ hands.once("vendor send", hands.key("send", "kim"), {}, die)
     assert "not done again" in rig.ended("w", 2).error, "a crash is made again by itself"
     assert rig.ledger.outbox.counts("w")["doubtful"] == 1
     assert len(vendor.accepted) == 1
+
+
+def test_a_process_that_is_killed_while_it_waits_for_its_turn_leaves_no_doubt(rig: Rig, vendor: Vendor) -> None:
+    body = """
+if not vendor.exists():
+    vendor.touch()
+    hands.pace = lambda lane, every_s: 60.0
+    hands._desk.wait = lambda seconds: os.kill(os.getpid(), 9)
+once("kim")
+"""
+    rig.sync(spec(rig, "process", vendor, body))
+    assert rig.ended("w", 1).crash
+    assert rig.ended("w", 2).status == "succeeded", "a crash is made again by itself"
+    assert len(vendor.accepted) == 1
+
+
+def test_after_a_wait_the_effect_is_taken_again_or_left_to_who_took_it(rig: Rig, vendor: Vendor) -> None:
+    body = """
+waits = [0, 1.0]
+hands.pace = lambda lane, every_s: waits.pop()
+once("kim")
+hands._desk.wait = lambda seconds: hands._desk._ledger.once.begin("w", ctx.run_id, "vendor send", key, None) and False
+waits, key = [0, 1.0], hands.key("send", "kim")
+hands.once("vendor send", key, {}, lambda key: line.call("send", lambda: accept(key), repeatable=False))
+"""
+    rig.sync(spec(rig, "thread", vendor, body))
+    run = rig.ended("w", 1)
+    assert (run.status, len(vendor.accepted)) == ("failed", 1)
+    assert "is at platform:vendor send" in run.error
 
 
 PAYS = """

@@ -99,6 +99,14 @@ def test_a_person_settles_it_once(once: Once, outbox: Outbox, store: Store) -> N
     assert begun(once, store, "r3").done
 
 
+def test_it_is_as_old_as_its_first_attempt(once: Once, store: Store, clock: ManualClock) -> None:
+    assert begun(once, store, "r1").age_s == 0
+    clock.advance(3600)
+    once.doubt("w", "r1", "platform:shop.order", "k", "cut")
+    clock.advance(60)
+    assert begun(once, store, "r2").age_s == 3660
+
+
 def test_what_is_in_doubt_is_forgotten_after_three_months(
     once: Once, outbox: Outbox, store: Store, clock: ManualClock
 ) -> None:
