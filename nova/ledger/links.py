@@ -46,15 +46,19 @@ class Link:
     at: datetime
 
     def target(self, click: str | None = None) -> str:
-        """Where it leads: with its campaign's tags where the address has none, its slug, and the id of the click."""
+        """Where it leads: with its campaign's tags where the address has none, its slug, and the id of the click.
+
+        What another link or click left in an address that was copied gives way: the payment is this one's.
+        """
         parts = urlsplit(self.url)
-        there = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        query = "&".join(one for one in parts.query.split("&") if one.partition("=")[0] not in (LINK, CLICK))
+        there = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
         tags = {
             "utm_source": "nova", "utm_medium": self.channel, "utm_campaign": self.campaign,
             "utm_content": self.content, LINK: self.slug, CLICK: click,
         }  # fmt: skip
         added = urlencode([(name, value) for name, value in tags.items() if value and name not in there])
-        return urlunsplit(parts._replace(query="&".join(part for part in (parts.query, added) if part)))
+        return urlunsplit(parts._replace(query="&".join(part for part in (query, added) if part)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def _object(sender: WebhookSender, document: Any) -> str:
     said = found(document, sender.id_path)
     if isinstance(said, int) and not isinstance(said, bool):
         said = str(said)
-    if not isinstance(said, str) or not _OBJECT.fullmatch(said):
+    if not isinstance(said, str) or not said.strip() or not _OBJECT.fullmatch(said):
         raise BadDelivery(f"no id stands at {sender.id_path}")
     return said
 

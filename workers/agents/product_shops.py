@@ -174,19 +174,19 @@ class StripeShop:
         return self._stripe.prices.create(product.id, wanted.price, every=every, worker=wanted.worker)
 
     def _link(self, product: Product, price: Price, wanted: Wanted, changed: list[str]) -> Link | None:
-        """One that is open and asks this price; the others of the product are closed."""
-        kept: Link | None = None
-        for link in [one for one in self._stripe.links.list(active=True) if one.metadata.get(_PRODUCT) == product.id]:
-            asks = (link.metadata.get(_PRICE), link.worker)
-            if kept is None and wanted.published and asks == (price.id, wanted.worker):
-                kept = link
-            else:
-                self._stripe.links.close(link.id)
-                changed.append("an earlier link closed")
+        """One that is open and asks this price; then the others of the product are closed: there is always one."""
+        there = [one for one in self._stripe.links.list(active=True) if one.metadata.get(_PRODUCT) == product.id]
+        asked = (price.id, wanted.worker)
+        right = (one for one in there if (one.metadata.get(_PRICE), one.worker) == asked)
+        kept = next(right, None) if wanted.published else None
         if kept is None and wanted.published:
             said = {_PRODUCT: product.id, _PRICE: price.id}
             kept = self._stripe.links.create(price.id, worker=wanted.worker, after_url=wanted.after_url, metadata=said)
             changed.append("a link made")
+        for link in there:
+            if kept is None or link.id != kept.id:
+                self._stripe.links.close(link.id)
+                changed.append("an earlier link closed")
         return kept
 
 

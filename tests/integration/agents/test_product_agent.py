@@ -13,6 +13,7 @@ from nova.demo.storefront import Storefront
 from nova.errors import Unreachable, UsageProblem
 from platforms.exchange import limits_of
 from platforms.pace import Paces
+from platforms.stripe_catalog import Links
 from tests.emulators.gumroad import Gumroad
 from tests.emulators.gumroad_shop import Shop
 from tests.emulators.stripe import Shop as StripeApi
@@ -144,6 +145,22 @@ def test_at_stripe_another_price_is_another_link(
     assert len(account.newest_first("price")) == 2 and len(account.newest_first("product")) == 1
     run(**{**book, "published": "false"})
     assert not any(one["active"] for one in account.newest_first("payment_link"))
+
+
+def test_while_a_price_changes_there_is_always_a_link_to_buy_by(
+    run: Callable[..., Any], account: ShopAccount, store: Storefront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> None:
+        raise Unreachable("cut")
+
+    book = {"platform": "stripe", "name": "Book", "price": "20", "create": "true"}
+    run(**book)
+    with monkeypatch.context() as patched:
+        patched.setattr(Links, "close", cut)
+        assert run(**{**book, "price": "25"}).status == "failed"
+    assert [one["active"] for one in account.newest_first("payment_link")] == [True, True]
+    assert run(**{**book, "price": "25"}).status == "succeeded"
+    assert [one["active"] for one in account.newest_first("payment_link")] == [True, False]
 
 
 @pytest.mark.parametrize("step", ["_price", "_link"])

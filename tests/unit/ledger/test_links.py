@@ -78,6 +78,14 @@ def test_tags_are_added_where_the_address_has_none() -> None:
     }  # fmt: skip
 
 
+def test_marks_of_another_link_in_an_address_that_was_copied_give_way() -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    copied = "https://x.example/p?a=1&nova_link=other&b&nova_click=c0#part"
+    target = Link("s", "mailer", copied, None, None, None, at).target("c1")
+    assert target == "https://x.example/p?a=1&b&utm_source=nova&nova_link=s&nova_click=c1#part"
+    assert "nova_click" not in Link("s", "mailer", copied, None, None, None, at).target()
+
+
 def test_a_click_is_a_touch_of_whom_the_link_was_made_for(store: Store, clock: ManualClock) -> None:
     ledger = Ledger(store)
     link = ledger.links.make("mailer", "https://shop.example/", channel="mail")

@@ -112,7 +112,7 @@ def test_times_may_be_seconds_or_milliseconds() -> None:
         ({"total": "1.2345678"}, "not an amount"), ({"total": 10**30}, "not an amount"), ({"total": []}, "no amount"),
         ({"currency": None}, "no currency"), ({"currency": "euro"}, "no currency"), ({"currency": 5}, "no currency"),
         ({"total": "5 USD"}, "whose currency"), ({"order": ""}, "no id"), ({"order": "\ud800"}, "no id"),
-        ({"order": {}}, "no id"),
+        ({"order": {}}, "no id"), ({"order": " "}, "no id"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_says_what_and_where(changes: dict[str, Any], word: str) -> None:
