@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["Subjects", "names", "same", "subject_of", "subject_of_email"]
 
 _CHUNK = 500
+_CLICK = "click:"
+_MOST_NAMES = 10  # of one person, at all the platforms
 
 
 def same(conn: Connection, now_us: int, groups: Iterable[Sequence[str]]) -> int:
     """The names in each group are one person's. Returns how many groups brought people together.
 
     The order does not matter, nor how often it is said: of all the names the least stands for the person. Payments of
-    who was brought together are divided again.
+    who was brought together are divided again. A click that many came with, who handed its address around, brings no
+    more of them together.
     """
-    wanted = [group for group in (sorted(set(names)) for names in groups) if len(group) > 1]
-    known = _roots(conn, {name for group in wanted for name in group})
+    given = [set(names) for names in groups]
+    known = _roots(conn, {name for group in given if len(group) > 1 for name in group})
+    shared = _shared(conn, known)
+    known = {name: root for name, root in known.items() if name not in shared}
+    wanted = [group for group in (sorted(names - shared) for names in given) if len(group) > 1]
     root, joined = dict(known), 0
     for group in wanted:
         roots = {_root(root, name) for name in group}
@@ -40,6 +46,14 @@ def same(conn: Connection, now_us: int, groups: Iterable[Sequence[str]]) -> int:
         met = _of(conn, {_root(root, name) for name in root})
         credits.outdate_subjects(conn, [name for names in met.values() for name in names])
     return joined
+
+
+def _shared(conn: Connection, known: Mapping[str, str]) -> set[str]:
+    """The clicks among them that stand for too many names to be one person."""
+    clicks = {name: root for name, root in known.items() if name.startswith(_CLICK)}
+    met = _of(conn, clicks.values())
+    crowds = {root for root, names in met.items() if sum(not one.startswith(_CLICK) for one in names) >= _MOST_NAMES}
+    return {name for name, root in clicks.items() if root in crowds}
 
 
 def _rename(conn: Connection, least: Mapping[str, str]) -> None:

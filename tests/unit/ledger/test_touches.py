@@ -59,6 +59,18 @@ def test_a_person_is_met_under_every_name(store: Store, clock: ManualClock) -> N
     assert subjects.names("nobody") == ("nobody",) and not subjects.same("alone")
 
 
+def test_a_click_whose_address_was_handed_around_makes_no_crowd_of_one(store: Store) -> None:
+    subjects = Subjects(store)
+    for n in range(40):
+        subjects.same(f"mail:{n}", f"stripe:{n}", "click:shared", f"click:own{n}")
+    assert len(subjects.names("click:shared")) < 30
+    assert subjects.names("mail:39") == ("click:own39", "mail:39", "stripe:39")
+    for n in range(40):
+        subjects.same("mail:39", f"click:c{n}")
+    assert len(subjects.names("mail:39")) == 43  # one person clicks as often as they like
+    assert not subjects.same("mail:39", "click:shared") and subjects.same("mail:39", "mail:other")
+
+
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=3), max_size=8))
 def test_names_come_together_in_any_order(groups: list[list[str]]) -> None:
     found = []
