@@ -6,7 +6,7 @@ about, so that it is done once whatever dies in between, and is marked after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -19,7 +19,7 @@ from nova.clock import iso, parse_time
 from nova.config import load_settings
 from nova.errors import LedgerConflict
 from nova.money import Money
-from platforms.base import Declined, InDoubt, Missing
+from platforms.base import Declined, InDoubt, InvalidRequest, Missing, PlatformFailed
 from workers.agents.email_config import Step as MailStep
 from workers.agents.subscription_config import DunningStep, SubscriptionConfig
 from workers.base_worker import BaseWorker, RunResult
@@ -98,7 +98,7 @@ class Round:
                 if self._is_meant(subscription):
                     for invoice in self.stripe.invoices.list(subscription=subscription.id, status="open"):
                         self.late.add(invoice.id)
-                        self._dun(subscription, invoice)
+                        self._apart(invoice.id, lambda: self._dun(subscription, invoice))  # noqa: B023 - called at once
 
     def settle(self) -> None:
         """Of the invoices it went after: those that are not late any more were paid, or given up."""
@@ -131,7 +131,15 @@ class Round:
                 return
             known = self.ctx.state[name]
             if known["step"] <= len(self.config.win_back) and "over" not in known:
-                self._win_back(name, known)
+                self._apart(known["customer"], lambda: self._win_back(name, known))  # noqa: B023 - called at once
+
+    def _apart(self, about: str, action: Callable[[], None]) -> None:
+        """What the platform does not accept of one customer does not hold up the others."""
+        try:
+            action()
+        except PlatformFailed as problem:
+            self.ctx.log.warning("%s: %s", about, problem.message)
+            self.problems.append(f"{about}: {problem.message}")
 
     def _dun(self, subscription: Subscription, invoice: Invoice) -> None:
         name = f"{_DUN}{invoice.id}"
@@ -172,6 +180,12 @@ class Round:
         except Declined as refusal:
             self.ctx.log.info("%s is declined again: %s", invoice.id, refusal.message)
             self._count("declined")
+            return False
+        except InvalidRequest as refusal:  # such as of a customer without a card, or of what was just paid
+            if self.stripe.invoices.get(invoice.id).status == "paid":
+                return True
+            self.ctx.log.warning("%s cannot be retried: %s", invoice.id, refusal.message)
+            self._count("without a way to be paid")
             return False
         return True
 

@@ -16,8 +16,11 @@ from nova.errors import Unreachable, UsageProblem
 from nova.ledger import claims
 from nova.money import Money
 from platforms import line
+from platforms.base import InvalidRequest, Missing
 from platforms.hands import Alone
+from platforms.stripe_billing import Customers, Invoices
 from platforms.stripe_integration import Stripe
+from platforms.stripe_objects import Customer, Invoice
 from tests.emulators.sendgrid import SendGridEmulator
 from tests.emulators.stripe import Shop, ShopAccount
 from tests.integration.agents.test_email_agent import DAY, Deployment
@@ -188,6 +191,49 @@ def test_a_payment_whose_answer_was_lost_is_not_taken_twice(
     assert shop.message() == "1 recovered"
     assert len(shop.claimed()) == 1
     assert len(shop.shop.newest_first("charge")) == before + 1
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, invoice: str) -> None:
+    """Stripe finds the payment of this invoice wrong, as it does of a customer without a card."""
+    real = Invoices.pay
+
+    def pay(self: Invoices, id: str, *, key: str | None = None) -> Invoice:
+        if id == invoice:
+            raise InvalidRequest("stripe did not accept the request: no default payment method")
+        return real(self, id, key=key)
+
+    monkeypatch.setattr(Invoices, "pay", pay)
+
+
+def test_who_has_no_card_is_written_to_and_holds_up_nobody(
+    shop: Subscriptions, account: SendGridEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, invoice = shop.late()
+    shop.late("lee@example.com", GOOD)
+    refusing(monkeypatch, invoice)
+    steps = json.dumps([{"retry": True, "mail": REMIND}])
+    told = shop.message(dunning=steps)
+    assert sorted(told.split(", ")) == ["1 mailed", "1 recovered", "1 without a way to be paid"]
+    assert [mail.to for mail in account.mails] == ["kim@example.com"]
+    assert shop.message(dunning=steps) == "nothing to do"
+
+
+def test_what_the_platform_does_not_accept_of_one_customer_holds_up_nobody(
+    shop: Subscriptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.late()
+    gone, _, _ = shop.late("lee@example.com")
+    real = Customers.get
+
+    def get(self: Customers, id: str) -> Customer:
+        if id == gone:
+            raise Missing("stripe does not know it")
+        return real(self, id)
+
+    monkeypatch.setattr(Customers, "get", get)
+    result = shop.run(dunning=json.dumps([{"mail": REMIND}]))
+    assert not result.ok
+    assert (result.message or "").startswith("1 mailed; 1 problems, first: in_")
 
 
 def test_only_the_declared_prices_are_looked_after(shop: Subscriptions) -> None:
