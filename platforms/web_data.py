@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,13 +59,14 @@ def records_of(element: Tag) -> list[dict[str, str]]:
     rows = table_of(element)
     if not rows:
         return []
-    names: list[str] = []
+    names = dict[str, None]()
+    again = Counter[str]()
     for number, text in enumerate(rows[0], 1):
-        name, again = text or f"column {number}", 1
+        name = base = text or f"column {number}"
         while name in names:
-            again += 1
-            name = f"{text or f'column {number}'} {again}"
-        names.append(name)
+            again[base] += 1
+            name = f"{base} {again[base] + 1}"
+        names[name] = None
     return [dict(zip(names, row, strict=True)) for row in rows[1:] if row != rows[0]]
 
 

@@ -82,11 +82,11 @@ def parse(body: bytes, charset: str | None) -> BeautifulSoup:
 
     Raises PageTooLarge where it has so many elements that reading it would take too long.
     """
-    from bs4 import BeautifulSoup, UnicodeDammit
+    from bs4 import BeautifulSoup
 
-    from platforms.web_tree import TreeBuilder
+    from platforms.web_tree import Decoded, TreeBuilder
 
-    found = UnicodeDammit(body, user_encodings=[charset] if charset else [], is_html=True)
+    found = Decoded(body, user_encodings=[charset] if charset else [], is_html=True)
     text = found.unicode_markup
     if text is None:
         text = body.decode("utf-8", "replace")

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import Any
 
+from bs4 import UnicodeDammit
 from bs4.builder._lxml import LXMLTreeBuilder
 
 from platforms.base import PlatformFailed
 
+_NO_CHARSETS = (
+    "idna",
+    "punycode",
+    "raw_unicode_escape",
+    "raw-unicode-escape",
+    "unicode_escape",
+    "unicode-escape",
+    "utf-7",
+)
 MOST_ELEMENTS = 300_000  # some four seconds, and 300 MB
 MOST_DEEP = 256  # as libxml2 has it by itself
 
 
 class PageTooLarge(PlatformFailed):
     """The page has too many elements."""
+
+
+class Decoded(UnicodeDammit):
+    """A page's text. What Python calls an encoding and no browser does is none: some take a time that grows with the
+    square of the page.
+    """
+
+    def find_codec(self, charset: str) -> str | None:
+        found = super().find_codec(charset)
+        try:
+            return None if found is None or codecs.lookup(found).name in _NO_CHARSETS else found
+        except LookupError:
+            return None
 
 
 class TreeBuilder(LXMLTreeBuilder):

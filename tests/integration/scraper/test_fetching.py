@@ -147,7 +147,7 @@ def test_redirects_are_followed_under_the_rules_of_where_they_lead(site: Any, sc
     with pytest.raises(PlatformFailed, match="redirects"):
         scraper().fetch(site.url("/a"))
     site.pages["/a"] = answer(status=302, Location="file:///etc/passwd")
-    with pytest.raises(UsageProblem):
+    with pytest.raises(PlatformFailed, match="no web address"):
         scraper().fetch(site.url("/a"))
 
 

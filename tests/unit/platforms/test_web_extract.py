@@ -116,3 +116,9 @@ def test_line_breaks_without_number_take_no_more_than_linear_time() -> None:
 
 def test_an_attribute_may_be_named_in_braces() -> None:
     assert rows("<p {http://x}a=1 class='b c'>t</p>", None, t="p.c", c="p@class") == [{"t": "t", "c": "b c"}]
+
+
+@pytest.mark.parametrize("charset", ["punycode", "Punycode!", "unicode_escape", "utf-7", "idna", "no such"])
+def test_what_is_no_charset_of_the_web_is_not_decoded_by(charset: str) -> None:
+    declared = f'<meta charset="{charset}"><b>a-b\\u0041+AEE-é</b>'
+    assert rows(declared, None, b="b") == rows(declared, None, charset=charset, b="b") == [{"b": "a-b\\u0041+AEE-é"}]
