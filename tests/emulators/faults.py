@@ -68,6 +68,22 @@ FAULTS = (
     Fault("another type", BadAnswer, "html", passing=True),
     Fault("drip", Unreachable, "drip", passing=True),
 )
+_SILENT = ("hang", "drip")
+
+
+def seconds_for(fault: Fault | None) -> tuple[float, float]:
+    """How long a client may wait for a byte, and for the whole: short only where that is what is tried, so that a slow
+    machine is no fault.
+    """
+    return (0.5, 0.8) if fault is not None and fault.act in _SILENT else (10.0, 20.0)
+
+
+def fault_of(request: pytest.FixtureRequest) -> Fault | None:
+    """What the test that a fixture is made for is about."""
+    about = getattr(request.node, "callspec", None)
+    return None if about is None else about.params.get("fault")
+
+
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 # Where nobody can tell whether the vendor did it: the request is carried out, and then this comes back.
 LOST = tuple(

@@ -9,7 +9,7 @@ import pytest
 
 from platforms.gumroad_integration import Gumroad
 from platforms.line import Patience
-from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_reading
+from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, fault_of, hold_reading, seconds_for
 from tests.emulators.gumroad import Gumroad as Emulator
 from tests.emulators.gumroad_shop import Shop
 from tests.hands import QuickHands
@@ -22,9 +22,10 @@ def faulty(server: Emulator) -> Iterator[Faulty]:
 
 
 @pytest.fixture
-def hurried(server: Emulator, faulty: Faulty, hands: QuickHands) -> Iterator[Gumroad]:
+def hurried(server: Emulator, faulty: Faulty, hands: QuickHands, request: pytest.FixtureRequest) -> Iterator[Gumroad]:
+    silent_s, total_s = seconds_for(fault_of(request))
     client = Gumroad(
-        server.token, faulty.url, hands=hands, timeout_s=(2.0, 0.5), total_s=0.7, patience=Patience(attempts=2)
+        server.token, faulty.url, hands=hands, timeout_s=(2.0, silent_s), total_s=total_s, patience=Patience(attempts=2)
     )
     yield client
     client.close()

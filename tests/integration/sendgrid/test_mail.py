@@ -14,7 +14,7 @@ from nova.money import Money
 from platforms.base import Declined, InDoubt, InvalidRequest, PlatformRefused, RateLimited, Unreachable
 from platforms.sendgrid_integration import Address, Mail, PartlySent, Recipient, SendGrid, Sent, Skipped
 from platforms.sendgrid_mail import Attachment
-from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading
+from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading, seconds_for
 from tests.emulators.sendgrid import SendGridEmulator
 from tests.hands import Settled
 
@@ -215,7 +215,8 @@ def test_what_goes_wrong_with_a_reading(
     fault: Fault, account: SendGridEmulator, connect: Callable[..., SendGrid], hands: RunHands
 ) -> None:
     with Faulty(account.url, said=lambda status: {"errors": [{"message": f"no: {status}"}]}) as faulty:
-        client = connect(faulty.url, key=account.key, timeout_s=0.15, total_s=0.3)
+        timeout_s, total_s = seconds_for(fault)
+        client = connect(faulty.url, key=account.key, timeout_s=timeout_s, total_s=total_s)
         hold_reading(fault, faulty, hands, client.check)
 
 
@@ -224,7 +225,8 @@ def test_a_mail_whose_answer_was_lost_is_not_sent_again(
     fault: Fault, account: SendGridEmulator, connect: Callable[..., SendGrid], hands: RunHands
 ) -> None:
     with Faulty(account.url) as faulty:
-        client = connect(faulty.url, key=account.key, timeout_s=0.15, total_s=0.3)
+        timeout_s, total_s = seconds_for(fault)
+        client = connect(faulty.url, key=account.key, timeout_s=timeout_s, total_s=total_s)
 
         def act() -> None:
             hands.again()

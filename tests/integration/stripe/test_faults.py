@@ -20,7 +20,16 @@ from nova.revenue.sync import sync
 from platforms.base import Declined, Missing, Unreachable
 from platforms.line import Patience
 from platforms.stripe_integration import Stripe
-from tests.emulators.faults import Fault, Faulty, each_fault, each_lost_answer, hold_effect, hold_reading
+from tests.emulators.faults import (
+    Fault,
+    Faulty,
+    each_fault,
+    each_lost_answer,
+    fault_of,
+    hold_effect,
+    hold_reading,
+    seconds_for,
+)
 from tests.hands import QuickHands
 
 
@@ -35,9 +44,10 @@ def faulty(store: Storefront) -> Iterator[Faulty]:
 
 
 @pytest.fixture
-def hurried(store: Storefront, faulty: Faulty, hands: QuickHands) -> Iterator[Stripe]:
+def hurried(store: Storefront, faulty: Faulty, hands: QuickHands, request: pytest.FixtureRequest) -> Iterator[Stripe]:
+    silent_s, total_s = seconds_for(fault_of(request))
     client = Stripe(
-        store.key, faulty.url, hands=hands, timeout_s=(2.0, 0.5), total_s=0.7, patience=Patience(attempts=2)
+        store.key, faulty.url, hands=hands, timeout_s=(2.0, silent_s), total_s=total_s, patience=Patience(attempts=2)
     )
     yield client
     client.close()

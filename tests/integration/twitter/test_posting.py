@@ -14,7 +14,7 @@ from platforms.base import Declined, InDoubt, InvalidRequest, Missing
 from platforms.twitter_integration import Twitter
 from platforms.twitter_keys import Keys
 from platforms.twitter_types import Poll, Posted
-from tests.emulators.faults import LOST, Fault, Faulty, each_fault, each_lost_answer, hold_effect
+from tests.emulators.faults import LOST, Fault, Faulty, each_fault, each_lost_answer, hold_effect, seconds_for
 from tests.emulators.twitter import BEARER, SECRETS, TOKEN, TwitterEmulator
 from tests.hands import QuickHands, Settled
 from tests.integration.twitter.conftest import SHORT, Remembering
@@ -66,12 +66,13 @@ def test_an_answer_to_what_is_gone_is_declined(client: Twitter) -> None:
 
 @each_lost_answer
 def test_a_lost_answer_never_makes_a_second_post(
-    fault: object, x: TwitterEmulator, connect: Connect, hands: Remembering
+    fault: Fault, x: TwitterEmulator, connect: Connect, hands: Remembering
 ) -> None:
     with Faulty(x.url) as faulty:
         x.known_as.append(faulty.url)
-        client = connect(url=faulty.url, timeout_s=(0.5, 0.15), total_s=0.3, patience=SHORT)
-        faulty.plan(fault, method="POST")  # type: ignore[arg-type]
+        silent_s, total_s = seconds_for(fault)
+        client = connect(url=faulty.url, timeout_s=(2.0, silent_s), total_s=total_s, patience=SHORT)
+        faulty.plan(fault, method="POST")
         with pytest.raises(Unreachable) as lost:
             client.post("Look: https://example.com/ & more")
         assert "look at the account" in str(lost.value.hint)
@@ -83,7 +84,8 @@ def test_a_lost_answer_never_makes_a_second_post(
 def test_whatever_comes_back_there_is_one_post_at_most(fault: Fault, x: TwitterEmulator, connect: Connect) -> None:
     with Faulty(x.url) as faulty:
         x.known_as.append(faulty.url)
-        client = connect(url=faulty.url, timeout_s=(0.5, 0.15), total_s=0.3, patience=SHORT)
+        silent_s, total_s = seconds_for(fault)
+        client = connect(url=faulty.url, timeout_s=(2.0, silent_s), total_s=total_s, patience=SHORT)
         hold_effect(fault, faulty, lambda: client.post("hello"), lambda: len(x.own()))
     assert len(x.own()) == 1
 

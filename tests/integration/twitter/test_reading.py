@@ -11,7 +11,7 @@ from nova.errors import NovaError
 from platforms.base import InvalidRequest, Missing, PlatformRefused, RateLimited
 from platforms.twitter_integration import Twitter
 from platforms.twitter_keys import Keys
-from tests.emulators.faults import Fault, Faulty, each_fault, hold_reading
+from tests.emulators.faults import Fault, Faulty, each_fault, hold_reading, seconds_for
 from tests.emulators.twitter import BEARER, OWN_ID, OWN_NAME, PATHS, TwitterEmulator
 from tests.integration.twitter.conftest import KEYS, SHORT, Published, Remembering
 
@@ -119,7 +119,9 @@ def _refusal(status: int) -> dict[str, str]:
 @each_fault
 def test_a_reading_holds_the_promises(fault: Fault, x: TwitterEmulator, connect: Connect, hands: Remembering) -> None:
     with Faulty(x.url, _refusal) as faulty:
-        client = connect(url=faulty.url, timeout_s=(0.5, 0.15), total_s=0.3, patience=SHORT, keys=Keys(BEARER))
+        silent_s, total_s = seconds_for(fault)
+        limits = {"timeout_s": (2.0, silent_s), "total_s": total_s}
+        client = connect(url=faulty.url, **limits, patience=SHORT, keys=Keys(BEARER))
         hold_reading(fault, faulty, hands, client.usage)
 
 
