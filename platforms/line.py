@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
 from nova.errors import NovaError, Unreachable
 from nova.money import Money
-from platforms.base import RateLimited, Stopped, nothing_done
-from platforms.hands import Alone, Hands
+from platforms.base import PlatformNotConfigured, RateLimited, Stopped, nothing_done
+from platforms.hands import Alone, Bill, Hands
 
 __all__ = ["Line", "Patience", "Stopped"]
 
@@ -91,7 +92,7 @@ class Line:
             raise
 
     def _paid(self, what: str, make: Callable[[], T], price: Money, units: int, used: Callable[[T], int] | None) -> T:
-        with self.hands.paying(_times(price, units), f"{self.platform} {what}") as bill:
+        with self._set_aside(_times(price, units), what) as bill:
             try:
                 result = make()
             except NovaError as problem:
@@ -101,6 +102,15 @@ class Line:
             if bill is not None:
                 bill.settle(_times(price, units if used is None else used(result)))
             return result
+
+    def _set_aside(self, ceiling: Money, what: str) -> AbstractContextManager[Bill | None]:
+        """Whatever is wrong with the price, nothing was sent yet."""
+        try:
+            return self.hands.paying(ceiling, f"{self.platform} {what}")
+        except NovaError as problem:
+            if nothing_done(problem):
+                raise
+            raise PlatformNotConfigured(problem.message, hint=problem.hint) from None
 
     def _patiently(self, what: str, request: Callable[[], T], lane: str, repeatable: bool, every_s: float) -> T:
         patience, waited_s = self._patience, 0.0

@@ -353,6 +353,18 @@ def test_a_call_is_paid_for_or_not_made(rig: Rig, runtime: str, vendor: Vendor) 
     assert booked(rig.ledger, "w", "cost") == Money.parse("0.25", "USD")
 
 
+def test_a_price_that_cannot_be_counted_leaves_nothing_in_doubt(rig: Rig, vendor: Vendor) -> None:
+    body = """
+price = Money.parse("0.25", "CHF")
+def act(key):
+    return line.call("send", lambda: accept(key), repeatable=False, price=price)
+hands.once("vendor send", hands.key("send", "kim"), {}, act)
+"""
+    rig.sync(spec(rig, "thread", vendor, body))
+    assert "there is no rate" in rig.ended("w").error
+    assert (vendor.accepted, rig.ledger.outbox.of("w")) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("raised", "status", "crash"),
     [
