@@ -214,8 +214,8 @@ def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | Non
     for one in sorted(stored, key=lambda one: (one.entry.kind != "revenue", one.seq)):
         worker, model = word_on(conn, one)
         entry = one.entry
-        if model in DIVIDING:  # what is new is divided like the rest, later
-            worker, model = entry.worker, entry.model
+        if model in DIVIDING:  # what is new is divided like the rest, later; a person's word would not be, had it held
+            worker, model = (None, None) if entry.model == MANUAL else (entry.worker, entry.model)
         if worker is not None:
             if worker == entry.worker:
                 return Attribution(worker, entry.model, entry.evidence)

@@ -472,5 +472,7 @@ def test_a_word_that_was_taken_back_holds_up_nothing_though_it_agreed(nova: Nova
     assert by_worker(nova) == {"": "81.80"}
     use(nova, "linear")
     nova.ledger.touches.add(touch(nova, "t1", "blog", 2), touch(nova, "t2", "ads", 1))
-    bring(shop.event("refund", "pi_1", "85.00"))
+    bring(shop.event("refund", "pi_1", "80.00"))
+    assert by_worker(nova) == {"ads": "0.90", "blog": "0.90"}
+    bring(shop.event("refund", "pi_1", "5.00"))  # after a division of what was booked by that word
     assert by_worker(nova) == {"ads": "-1.60", "blog": "-1.60"} and nova.ledger.verify().ok
