@@ -116,14 +116,11 @@ def outdate(conn: Connection, keys: Iterable[tuple[str, str]]) -> None:
         conn.execute(update(credits).where(named).values(stale=True))
 
 
-def outdate_divided(conn: Connection, source: str, objects: Iterable[str]) -> None:
-    """Those of these payments that are divided have grown by an entry, which is to be divided, too."""
-    wanted = sorted(objects)
-    for start in range(0, len(wanted), _CHUNK):
-        some = credits.c.object.in_(wanted[start : start + _CHUNK])
-        conn.execute(
-            update(credits).where(credits.c.source == source, some, credits.c.model.is_not(None)).values(stale=True)
-        )
+def look_again(conn: Connection, made: Mapping[tuple[str, str], datetime]) -> None:
+    """As `outdate`, also at payments of which nothing is known but when they were made."""
+    known = find(conn, made)
+    learn(conn, [Credit(*key, at) for key, at in made.items() if key not in known])
+    outdate(conn, made)
 
 
 def outdate_subjects(conn: Connection, aliases: Sequence[str], since_us: int = 0) -> None:

@@ -80,7 +80,7 @@ def book(
     recorded: list[Entry] = []
     moved = 0
     declared = _declared(conn, source, events)
-    contested: list[tuple[str, str]] = []
+    contested: dict[tuple[str, str], datetime] = {}
     said = claims.of_objects(conn, source, {id for event in events for id in event.objects})
     changed = {event.id for event in facts if restated.differs(event, known.get((source, event.id)))}
     for object, payment in _payments(conn, store, source, events).items():
@@ -91,14 +91,14 @@ def book(
         settled |= {id: part for id, part in parts.items() if part is not None}
         owner = _owner(conn, payment.stored)
         whose = _whose(said, source, payment, owner, tags, declared)
-        if owner is not None and owner.worker != whose.worker:
-            contested.append((source, object))
-        recorded += [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
+        grown = [_entry(settled[event.id], whose) for event in payment.events if event.id in settled]
+        recorded += grown
+        if (owner is not None and owner.worker != whose.worker) or (grown and _is_divided(conn, payment.stored)):
+            contested[source, object] = min(one.entry.at for one in payment.stored)
         moved += _moved(conn, store, payment.stored, whose)
     result = record_entries(conn, store, recorded)
     _learn(conn, store, events, tags)
-    credits.outdate(conn, contested)
-    credits.outdate_divided(conn, source, {entry.object for entry in recorded if entry.object})
+    credits.look_again(conn, contested)
     conflicts += [conflict.message for conflict in result.conflicts]
     found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
     new = {told: found[source, event.id] for told, event in settled.items() if (source, event.id) in found}
@@ -221,6 +221,11 @@ def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | Non
                 return Attribution(worker, entry.model, entry.evidence)
             return Attribution(worker, model if model in (MAPPING, LINK) else FOLLOWS, one.ref)
     return None
+
+
+def _is_divided(conn: Connection, stored: Sequence[StoredEntry]) -> bool:
+    """What comes of it is to be divided, too. The entries say so also in another home than where it was done."""
+    return any(word_on(conn, one)[1] in DIVIDING for one in stored)
 
 
 def _moved(conn: Connection, store: Store, stored: Sequence[StoredEntry], whose: Attribution) -> int:

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 from nova.clock import iso
 from nova.errors import NotFound, UsageProblem
 from nova.ledger import audit, claims, credits
-from nova.ledger.credits import Credit
 from nova.ledger.entries import (
     MOVES,
     StoredEntry,
@@ -90,9 +89,8 @@ def _withdraw(conn: Connection, nova: Office, source: str, object: str, by: str)
     payment = of_objects(conn, store, [(source, object)])[source, object]
     spoken = [one for one in payment if word_on(conn, one)[1] == MANUAL]
     move(conn, store, spoken, None, model=UNDONE, evidence=f"by {by}", by=by)
-    if not credits.find(conn, [(source, object)]):
-        credits.learn(conn, [Credit(source, object, min(one.entry.at for one in payment))])
-    credits.outdate(conn, [(source, object)])  # it is settled also where this process ends here
+    made = min(one.entry.at for one in payment)
+    credits.look_again(conn, {(source, object): made})  # it is settled also where this process ends here
     audit.append(conn, at, by, "attribution_undone", f"{source}/{object}")
 
 

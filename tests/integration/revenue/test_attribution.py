@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
@@ -476,3 +477,20 @@ def test_a_word_that_was_taken_back_holds_up_nothing_though_it_agreed(nova: Nova
     assert by_worker(nova) == {"ads": "0.90", "blog": "0.90"}
     bring(shop.event("refund", "pi_1", "5.00"))  # after a division of what was booked by that word
     assert by_worker(nova) == {"ads": "-1.60", "blog": "-1.60"} and nova.ledger.verify().ok
+
+
+def test_what_another_home_divided_leaves_nobody_a_cent_here(
+    nova: Nova, shop: Shop, bring: Any, open_nova: Callable[..., Nova]
+) -> None:
+    """An export has the divisions, but neither the touches they came from nor the model."""
+    use(nova, "linear")
+    nova.ledger.touches.add(touch(nova, "t1", "blog", 2), touch(nova, "t2", "ads", 1))
+    told = shop.sale(tag="mailer")
+    bring(*told)
+    out, other = io.StringIO(), open_nova("other")
+    nova.ledger.transfer.export(out)
+    assert not other.ledger.transfer.import_lines(out.getvalue().splitlines()).rejections
+    sync(other, clients={"stripe": Told(told)})
+    assert by_worker(other) == by_worker(nova) and len(by_worker(nova)) == 3
+    sync(other, clients={"stripe": Told([shop.event("refund", "pi_1", "96.80"), *told])})
+    assert by_worker(other) == {} and other.ledger.verify().ok
