@@ -252,7 +252,9 @@ def test_a_person_may_have_it_done_again(rig: Rig, runtime: str, vendor: Vendor)
     assert vendor.accepted == [effect.key, effect.key]
 
 
-@pytest.mark.parametrize(("then", "accepted"), [(FOUND, 1), (NOT_FOUND, 2)])
+@pytest.mark.parametrize(
+    ("runtime", "then", "accepted"), [("thread", FOUND, 1), ("process", FOUND, 1), ("thread", NOT_FOUND, 2)]
+)
 def test_the_vendor_is_asked_where_it_can_tell(
     then: str, accepted: int, rig: Rig, runtime: str, vendor: Vendor
 ) -> None:
@@ -365,22 +367,20 @@ hands.once("vendor send", hands.key("send", "kim"), {}, act)
     assert (vendor.accepted, rig.ledger.outbox.of("w")) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("raised", "status", "crash"),
-    [
-        ('RateLimited("slowly", retry_after_s=3)', "failed", False),
-        ('Unreachable("vendor is down")', "failed", False),
-        ('Declined("no")', "failed", True),
-        ('Stopped("asked to end")', "interrupted", False),
-    ],
-)
-def test_how_a_run_ends_that_a_platform_failed(
-    raised: str, status: str, crash: bool, rig: Rig, runtime: str, vendor: Vendor
-) -> None:
-    rig.sync(spec(rig, runtime, vendor, f"raise {raised}"))
-    run = rig.ended("w")
-    assert (run.status, run.crash) == (status, crash)
-    assert run.error in raised
+ENDS = {
+    "limited": ('RateLimited("slowly", retry_after_s=3)', "failed", False),
+    "down": ('Unreachable("vendor is down")', "failed", False),
+    "declined": ('Declined("no")', "failed", True),
+    "stopped": ('Stopped("asked to end")', "interrupted", False),
+}
+
+
+def test_how_a_run_ends_that_a_platform_failed(rig: Rig, runtime: str, vendor: Vendor) -> None:
+    rig.sync(*(spec(rig, runtime, vendor, f"raise {raised}", worker) for worker, (raised, *_) in ENDS.items()))
+    for worker, (raised, status, crash) in ENDS.items():
+        run = rig.ended(worker)
+        assert (worker, run.status, run.crash) == (worker, status, crash)
+        assert run.error in raised
 
 
 def test_threads_and_processes_of_a_manager_share_limits_and_holds(rig: Rig, vendor: Vendor) -> None:
