@@ -48,11 +48,7 @@ class Parts:
 def application(parts: Parts) -> Starlette:
     async def link(request: Request) -> Response:
         slug = request.path_params["slug"]
-        try:
-            target = await parts.redirects.target(slug, request.query_params, request.headers, request.method)
-        except NovaError as problem:
-            log.error("link_not_read", extra={"action": "link_not_read", "error": problem.message})
-            return _problem(503, "it cannot be looked up now", {"retry-after": "5"})
+        target = await parts.redirects.target(slug, request.query_params, request.headers, request.method)
         if target is None:
             return _problem(404, "no such link")
         return RedirectResponse(target, 302, {"cache-control": "no-store"})
@@ -71,7 +67,7 @@ def application(parts: Parts) -> Starlette:
             *([Route("/feeds/{name}", parts.feeds.answer, methods=["GET"])] if parts.feeds else ()),
             Route("/healthz", healthz, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _refused, Exception: _failed},
+        exception_handlers={HTTPException: _refused, NovaError: _not_now, Exception: _failed},
     )
     made.router.redirect_slashes = False  # to wherever the Host header says
     return made
@@ -159,6 +155,14 @@ def _problem(code: int, words: str, headers: dict[str, str] | None = None, *, la
 async def _refused(_request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
     return _problem(problem.status_code, problem.detail.lower(), dict(problem.headers or {}))
+
+
+async def _not_now(request: Request, problem: Exception) -> Response:
+    """Of the address only its kind is written down: what follows may be secret."""
+    assert isinstance(problem, NovaError)
+    place = request.url.path.split("/")[1]
+    log.error("not_answered", extra={"action": "not_answered", "place": place, "error": problem.message})
+    return _problem(503, "it cannot be done now: try again", {"retry-after": "5"})
 
 
 async def _failed(_request: Request, _found: Exception) -> Response:

@@ -93,11 +93,8 @@ def test_a_body_grows_no_further_than_it_may(grouped: Nova) -> None:
 def test_who_follows_a_link_is_led_on_though_it_cannot_be_written_down(
     grouped: Nova, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise Unreachable("100000 records wait already")
-
     link = grouped.ledger.links.make("mailer", "https://shop.example/")
-    monkeypatch.setattr(grouped.ledger.links, "visited", full)
+    monkeypatch.setattr(grouped.ledger.links, "visited", _full)
     redirects = Redirects(grouped.ledger.links, clock, grouped.settings.nova_home)
     target = asyncio.run(redirects.target(link.slug, {}, {"user-agent": "Mozilla/5.0 Firefox/140.0"}, "GET"))
     assert target is not None and target.startswith("https://shop.example/")
@@ -118,7 +115,7 @@ def test_programs_are_no_people() -> None:
         assert not is_person({"user-agent": browser, **header})
 
 
-def test_a_reader_leaves_by_a_post_and_not_by_a_look(grouped: Nova) -> None:
+def test_a_reader_leaves_by_a_post_and_not_by_a_look(grouped: Nova, monkeypatch: pytest.MonkeyPatch) -> None:
     home = grouped.settings.nova_home
     subject = subject_of_email("ann@example.com")
     path = TrackedLinks(grouped.ledger, "", home).way_out(subject)
@@ -143,3 +140,26 @@ def test_a_reader_leaves_by_a_post_and_not_by_a_look(grouped: Nova) -> None:
     assert grouped.ledger.suppressions.of([subject]) == {}
     assert asyncio.run(answers("POST", path))[0] == asyncio.run(answers("POST", path))[0] == 200
     assert grouped.ledger.suppressions.of([subject]) == {subject: "unsubscribe"}
+    monkeypatch.setattr(grouped.ledger.suppressions, "add", _full)
+    assert asyncio.run(answers("POST", path))[0] == 503  # mail programs ask again
+
+
+def _full(*_: object) -> None:
+    raise Unreachable("no space is left for the ledger")
+
+
+def test_a_link_that_cannot_be_looked_up_now_is_asked_for_later(
+    grouped: Nova, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(grouped.ledger.links, "get", _full)
+    redirects = Redirects(grouped.ledger.links, grouped.clock, grouped.settings.nova_home)
+    intake = Intake(grouped.ledger.store, grouped.clock, grouped.alerts.send)
+
+    async def follow() -> httpx.Response:
+        made = application(Parts(intake, lambda: endpoints(grouped.settings, (), {}), redirects))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=made), base_url="https://go.example") as browser:
+            return await browser.get("/l/aaaaaaaaaaaa?s=secret")
+
+    answer = asyncio.run(follow())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "no space" in str(vars(caplog.records[-1])) and "aaaaaaaaaaaa" not in str(vars(caplog.records[-1]))
