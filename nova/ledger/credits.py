@@ -123,6 +123,16 @@ def look_again(conn: Connection, made: Mapping[tuple[str, str], datetime]) -> No
     outdate(conn, made)
 
 
+def outdate_divided(conn: Connection, source: str, objects: Iterable[str]) -> None:
+    """Those of these payments that are divided have grown by an entry, which is to be divided, too."""
+    wanted = sorted(objects)
+    for start in range(0, len(wanted), _CHUNK):
+        some = credits.c.object.in_(wanted[start : start + _CHUNK])
+        conn.execute(
+            update(credits).where(credits.c.source == source, some, credits.c.model.is_not(None)).values(stale=True)
+        )
+
+
 def outdate_subjects(conn: Connection, aliases: Sequence[str], since_us: int = 0) -> None:
     """A touch at `since_us` of who has these names may have led to what they paid later.
 

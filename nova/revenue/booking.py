@@ -99,6 +99,7 @@ def book(
     result = record_entries(conn, store, recorded)
     _learn(conn, store, events, tags)
     credits.look_again(conn, contested)
+    credits.outdate_divided(conn, source, {entry.object for entry in recorded if entry.object})
     conflicts += [conflict.message for conflict in result.conflicts]
     found = find_entries(conn, store, [(entry.source, entry.id) for entry in recorded])
     new = {told: found[source, event.id] for told, event in settled.items() if (source, event.id) in found}
@@ -224,7 +225,7 @@ def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | Non
 
 
 def _is_divided(conn: Connection, stored: Sequence[StoredEntry]) -> bool:
-    """What comes of it is to be divided, too. The entries say so also in another home than where it was done."""
+    """As its entries say, also in another home than where it was done: what comes of it is to be divided, too."""
     return any(word_on(conn, one)[1] in DIVIDING for one in stored)
 
 

@@ -494,3 +494,11 @@ def test_what_another_home_divided_leaves_nobody_a_cent_here(
     assert by_worker(other) == by_worker(nova) and len(by_worker(nova)) == 3
     sync(other, clients={"stripe": Told([shop.event("refund", "pi_1", "96.80"), *told])})
     assert by_worker(other) == {} and other.ledger.verify().ok
+
+
+def test_what_follows_a_payment_too_small_to_divide_is_divided(nova: Nova, shop: Shop, bring: Any) -> None:
+    use(nova, "linear")
+    nova.ledger.touches.add(touch(nova, "t1", "ads", 2))
+    bring(shop.event("revenue", "pi_1", "0.01", subjects=(ANN,), tag=Tag("mailer", "charge.metadata")))
+    bring(shop.event("fee", "pi_1", "15.00"))
+    assert by_worker(nova) == {"ads": "-7.49", "mailer": "-7.50"}
