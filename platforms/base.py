@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from nova.errors import (
@@ -18,7 +19,7 @@ from nova.errors import (
 __all__ = [
     "BadAnswer", "Conflicting", "Declined", "Forbidden", "InDoubt", "InvalidRequest", "Missing", "NotConnected",
     "Platform", "PlatformFailed", "PlatformNotConfigured", "PlatformRefused", "RateLimited", "Stopped", "Unreachable",
-    "nothing_done", "problem_of", "retry_after_seconds", "shown",
+    "nothing_done", "problem_of", "retry_after_seconds", "shown", "without",
 ]  # fmt: skip
 
 
@@ -126,6 +127,13 @@ def shown(url: str) -> str:
     scheme, slashes, rest = url.rpartition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without(text: str, secrets: Iterable[str | None]) -> str:
+    """What a platform says, without the keys that it may quote."""
+    for secret in secrets:
+        text = text.replace(secret, "…") if secret else text
+    return text
 
 
 def retry_after_seconds(header: str | None) -> float | None:

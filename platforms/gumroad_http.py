@@ -23,6 +23,7 @@ from platforms.base import (
     Unreachable,
     problem_of,
     shown,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -123,10 +124,7 @@ def _refusal(answer: httpx.Response, words: str, scope: str) -> NovaError:
 
 def _words(said: Mapping[str, Any], hidden: list[str]) -> str:
     """What Gumroad says of it, without what it was sent in confidence."""
-    text = " ".join(str(said.get("message") or said.get("error") or "").split())[:_SAID_CHARS]
-    for secret in filter(None, hidden):
-        text = text.replace(secret, "…")
-    return text
+    return " ".join(without(str(said.get("message") or said.get("error") or ""), hidden).split())[:_SAID_CHARS]
 
 
 def _said_no(words: str) -> NovaError:

@@ -115,4 +115,4 @@ class Api:
             return error
         from platforms.sendgrid_wire import problem_in
 
-        return problem_in(self.base, error)
+        return problem_in(self.base, error, self._key)

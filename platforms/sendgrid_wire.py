@@ -19,7 +19,7 @@ from python_http_client import Client
 from python_http_client.exceptions import HTTPError, handle_error
 
 from nova.errors import NovaError
-from platforms.base import BadAnswer, NotConnected, Unreachable, problem_of, shown
+from platforms.base import BadAnswer, NotConnected, Unreachable, problem_of, shown, without
 from platforms.deadline import response_within
 from platforms.sendgrid_api import BASE, KEY, WrongRecipients
 
@@ -135,12 +135,12 @@ def json_of(answer: Any) -> Any:
         raise BadAnswer("sendgrid answered with what is no JSON") from None
 
 
-def problem_in(base: str, error: Exception) -> NovaError | None:
+def problem_in(base: str, error: Exception, secret: str) -> NovaError | None:
     """What an error of a request means; None where it is none of a request's."""
     if isinstance(error, HTTPError):
         headers: Mapping[str, str] = error.headers or {}
         wait = _wait(error.status_code, headers)
-        told = problem_of("sendgrid", error.status_code, _said(error.body), key=KEY, retry_after=wait)
+        told = problem_of("sendgrid", error.status_code, _said(error.body, secret), key=KEY, retry_after=wait)
         wrong = _wrong_recipients(error.body) if error.status_code == 400 else []
         return WrongRecipients(told.message, wrong) if wrong else told
     where, hint = f"sendgrid cannot be reached at {shown(base)}", f"check the network and {BASE}"
@@ -166,8 +166,8 @@ def _wait(status: int, headers: Mapping[str, str]) -> str | None:
     return asked
 
 
-def _said(body: bytes) -> str:
-    """SendGrid's own words, on one line."""
+def _said(body: bytes, secret: str) -> str:
+    """SendGrid's own words, on one line, without the key."""
     try:
         errors = json.loads(body)["errors"]
         words = "; ".join(
@@ -175,7 +175,7 @@ def _said(body: bytes) -> str:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return " ".join(words.split())[:_SAID_CHARS]
+    return " ".join(without(words, [secret]).split())[:_SAID_CHARS]
 
 
 def _wrong_recipients(body: bytes) -> list[int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nova.clock import Clock, SystemClock
 from nova.errors import NovaError
 from nova.money import Money
-from platforms.base import BadAnswer, Conflicting, Declined, Unreachable, problem_of, shown
+from platforms.base import BadAnswer, Conflicting, Declined, Unreachable, problem_of, shown, without
 from platforms.deadline import session_within
 from platforms.events import Balance, PlatformEvent, SubscriptionFact
 from platforms.hands import Hands
@@ -185,7 +185,7 @@ class Stripe:
         return problem_of(SOURCE, error.http_status, said, key="STRIPE_API_KEY", retry_after=retry_after)
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "…") if self._key else text
+        return without(text, [self._key])
 
 
 def _amounts(rows: Any) -> tuple[Money, ...]:

@@ -31,6 +31,10 @@ class Keys:
         return (self.api_key, self.api_secret, self.access_token, self.access_secret)
 
     @property
+    def all(self) -> tuple[str | None, ...]:
+        return (self.bearer, *self.user)
+
+    @property
     def can_write(self) -> bool:
         return all(self.user)
 

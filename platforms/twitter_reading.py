@@ -63,7 +63,7 @@ class Reading:
         self._keys = keys
         self._price = price
         self._wire: Wire = (connections or Connections()).of(
-            PLATFORM, lambda: Wire(api_base or API, timeout_s, total_s, now), lambda wire: wire.close()
+            PLATFORM, lambda: Wire(api_base or API, timeout_s, total_s, now, keys.all), lambda wire: wire.close()
         )
         self._shared = connections is not None
         self.line = Line(PLATFORM, self._wire.problem, hands, patience)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from platforms.base import (
     problem_of,
     retry_after_seconds,
     shown,
+    without,
 )
 from platforms.deadline import session_within
 from platforms.twitter_keys import BEARER, PLATFORM, USER_KEYS, named
@@ -36,6 +37,7 @@ from platforms.twitter_types import Limit
 
 T = TypeVar("T")
 _MOST_BYTES = 20_000_000
+_SAID_CHARS = 300
 _LONGEST_WAIT_S = 25 * 3600.0
 _WINDOWS = (("x-rate-limit", "15m"), ("x-user-limit-24hour", "24h"), ("x-app-limit-24hour", "24h"))
 _NO_TO_CONTENT = re.compile(
@@ -55,10 +57,12 @@ class Wire:
         timeout_s: tuple[float, float],
         total_s: float,
         now: Callable[[], float] = time.time,
+        secrets: Sequence[str | None] = (),
     ) -> None:
         self._base = base.rstrip("/")
         self._timeout_s = timeout_s
         self._now = now
+        self._secrets = tuple(secrets)
         self._session = session_within(total_s)
         self.limits: dict[tuple[str, str], Limit] = {}
 
@@ -126,7 +130,7 @@ class Wire:
             return None
         if 300 <= status < 400:
             return BadAnswer(f"twitter answered with a redirection (HTTP {status})", hint="check TWITTER_API_BASE")
-        said = _said(answer)
+        said = without(_said(answer), self._secrets)[:_SAID_CHARS]
         if status == 402 or _USED_UP.search(answer.content):
             words = f": {said}" if said else ""
             return PlatformRefused(
@@ -149,7 +153,7 @@ class Wire:
     def _server_time(self, headers: Mapping[str, str]) -> float:
         try:
             return parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return self._now()
 
     def _note(self, endpoint: str, headers: Mapping[str, str]) -> None:
@@ -228,7 +232,7 @@ def _said(answer: Any) -> str:
     errors = body.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = first.get("message") or first.get("detail") or body.get("detail") or body.get("title") or ""
-    return " ".join(str(words).split())[:300]
+    return " ".join(str(words).split())
 
 
 def _number(text: str | None) -> float | None:

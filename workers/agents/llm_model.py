@@ -14,7 +14,7 @@ from pydantic_ai.settings import ModelSettings
 
 from nova.errors import NovaError, Unreachable
 from nova.money import Money
-from platforms.base import BadAnswer, RateLimited, Stopped, problem_of, retry_after_seconds
+from platforms.base import BadAnswer, RateLimited, Stopped, problem_of, retry_after_seconds, without
 from platforms.line import Line
 from workers.agents.llm_prices import Prices, Tokens
 
@@ -93,8 +93,8 @@ class PaidModel(WrapperModel):
         self.cost = cost if self.cost is None else self.cost + cost
 
 
-def problem_of_request(error: Exception, key: str) -> NovaError | None:
-    """What a failed request means. `key` is the variable that holds the key.
+def problem_of_request(error: Exception, key: str, secret: str | None = None) -> NovaError | None:
+    """What a failed request means. `key` is the variable that holds the key, `secret` the key itself.
 
     An overloaded server has done nothing and asks to be left alone for a while, so that it is waited for.
     """
@@ -106,7 +106,7 @@ def problem_of_request(error: Exception, key: str) -> NovaError | None:
             wait_s = retry_after_seconds(retry_after)
             said = f"{_NAME} failed with HTTP {error.status_code}"
             return RateLimited(said, retry_after_s=wait_s, hint="try again later")
-        return problem_of(_NAME, error.status_code, _said(error.body), key=key, retry_after=retry_after)
+        return problem_of(_NAME, error.status_code, _said(error.body, secret), key=key, retry_after=retry_after)
     if isinstance(error, TimeoutError | ModelAPIError):
         return Unreachable(f"{_NAME} did not answer", hint="check the network and base_url")
     if isinstance(error, UnexpectedModelBehavior | ValidationError):
@@ -114,10 +114,10 @@ def problem_of_request(error: Exception, key: str) -> NovaError | None:
     return None
 
 
-def _said(body: object) -> str:
+def _said(body: object, secret: str | None) -> str:
     inner = body.get("error", body) if isinstance(body, dict) else body
     text = inner.get("message") if isinstance(inner, dict) else inner
-    return str(text or "")[:300]
+    return " ".join(without(str(text or ""), [secret]).split())[:300]
 
 
 def _most_input(messages: list[ModelMessage], parameters: ModelRequestParameters) -> int:

@@ -69,7 +69,9 @@ class Talk:
         self._config = config
         self._tools = tools_of(config.tools, ctx, load_settings().nova_home)
         self._prices = config.prices
-        self._line = ctx.platforms.line(PLATFORM, partial(problem_of_request, key=config.key_variable))
+        self._line = ctx.platforms.line(
+            PLATFORM, partial(problem_of_request, key=config.key_variable, secret=self._key())
+        )
         self._runner = asyncio.Runner()
         self.down: NovaError | None = None
         self._client = AsyncOpenAI(

@@ -146,9 +146,10 @@ def test_redirects_are_followed_under_the_rules_of_where_they_lead(site: Any, sc
     site.pages["/a"] = answer(status=302, Location="/a")
     with pytest.raises(PlatformFailed, match="redirects"):
         scraper().fetch(site.url("/a"))
-    site.pages["/a"] = answer(status=302, Location="file:///etc/passwd")
-    with pytest.raises(PlatformFailed, match="no web address"):
-        scraper().fetch(site.url("/a"))
+    for nowhere in ("file:///etc/passwd", "http://[::1", "mailto:ann@example.com"):
+        site.pages["/a"] = answer(status=302, Location=nowhere)
+        with pytest.raises(PlatformFailed, match="no web address"):
+            scraper().fetch(site.url("/a"))
 
 
 def names(**known: str) -> Callable[[str, int], list[str]]:
