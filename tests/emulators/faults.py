@@ -1,7 +1,7 @@
 """What networks and vendors do to a request, and what every client of a platform promises then.
 
 `Faulty` stands between a client and the emulator of its vendor; `FAULTS` is the table that each client is held to by
-`hold_reading` and `hold_effect`.
+`hold_reading` and `hold_effect`. `python -m tests.emulators.faults` prints it as docs/platforms.md has it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import json
 import socket
 import struct
 import threading
+import time
+import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,10 +31,12 @@ from platforms.base import (
     PlatformRefused,
     RateLimited,
     Unreachable,
+    nothing_done,
 )  # fmt: skip
 from tests.hands import QuickHands
 
 ASKED_S = 7
+LONGEST_S = 15.0  # of all that a client does about silence, with timeouts below a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,63 @@ LOST = tuple(
 each_lost_answer = pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.name)
 
 
+class Held(NamedTuple):
+    """Where a client is held to the table: the functions, of a file under tests/integration."""
+
+    client: str
+    file: str
+    reading: str
+    effect: str
+    unlike: str
+
+
+CLIENTS = (
+    Held("Stripe", "stripe/test_faults.py", "test_a_reading_waits_out_what_passes",
+         "test_whatever_comes_back_there_is_one_payment_at_most",
+         "each effect bears an idempotency key, and is made again like a reading"),
+    Held("Gumroad", "gumroad/test_faults.py", "test_a_reading_waits_out_what_passes",
+         "test_whatever_comes_back_there_is_one_refund_at_most",
+         "a refund in doubt is looked for on its sale"),
+    Held("SendGrid", "sendgrid/test_mail.py", "test_what_goes_wrong_with_a_reading",
+         "test_whatever_comes_back_a_mail_is_sent_once_at_most", "a mail in doubt stays so"),
+    Held("X", "twitter/test_reading.py", "test_a_reading_holds_the_promises", "",
+         "a post in doubt is looked for among the account's own"),
+    Held("X, posting", "twitter/test_posting.py", "", "test_whatever_comes_back_there_is_one_post_at_most", ""),
+    Held("web scraper", "scraper/test_faults.py", "test_a_page_waits_out_what_passes", "",
+         "every other status is `PlatformFailed`, at once; so is what is no page, and HTML is one"),
+    Held("language models", "agents/test_llm_faults.py", "",
+         "test_a_question_is_asked_again_only_where_nothing_was_done",
+         "a question is an effect, since it is paid for; 5xx did nothing, so it is waited for like 429"),
+)  # fmt: skip
+_NAMES = {
+    "429 with a time": "429 with `Retry-After`", "429 without a time": "429 without it", "timeout": "no answer in time",
+    "reset in the middle of a body": "cut off in the middle of a body", "another type": "another content type",
+    "drip": "an answer that drips",
+}  # fmt: skip
+
+
+def table() -> str:
+    """As docs/platforms.md has it."""
+    lines = ["| what comes back | error in the end | a reading | an effect |", "|---|---|---|---|"]
+    for fault in FAULTS:
+        told = _NAMES.get(fault.name, fault.name)
+        lines.append(f"| {told} | `{fault.raises.__name__}` | {_reading(fault)} | {_effect(fault)} |")
+    clients = [f"| {one.client} | {one.unlike} |" for one in CLIENTS if one.unlike]
+    return "\n".join([*lines, "", "| client | in its own way |", "|---|---|", *clients])
+
+
+def _reading(fault: Fault) -> str:
+    if not fault.passing:
+        return "told at once"
+    return "made again after that time" if fault.headers else "made again, after waits that double"
+
+
+def _effect(fault: Fault) -> str:
+    if not fault.passing:
+        return "was not done; told at once"
+    return "was not done; made again" if nothing_done(fault.raises()) else "never a second time: keyed, or in doubt"
+
+
 class Faulty:
     """A context manager: requests to `url` reach `upstream`, unless a fault is planned for them.
 
@@ -112,6 +172,7 @@ class Faulty:
         self.drip_s = drip_s
         self.ended = threading.Event()
         self.requests: list[str] = []
+        self.keys: set[str] = set()  # that requests bore
         self._planned: list[list[Any]] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"faulty": self})
@@ -145,6 +206,12 @@ class Faulty:
             self._planned.clear()
             self.requests.clear()
 
+    def bears(self, authorization: str) -> None:
+        """A vendor may quote a key that it refuses, and so does this one. OAuth's signature is no secret."""
+        scheme, _, key = authorization.partition(" ")
+        if key and scheme.lower() in ("bearer", "basic"):
+            self.keys.add(key)
+
     def next_fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
             self.requests.append(f"{method} {path}")
@@ -159,9 +226,10 @@ class Faulty:
 def hold_reading(fault: Fault, faulty: Faulty, hands: QuickHands, read: Callable[[], Any]) -> None:
     """What passes is waited out, as long as was asked for; the rest is told by its error at once.
 
-    The client must have the patience for two attempts, no more, and timeouts well below a second.
+    The client must have the patience for two attempts, no more, and timeouts well below a second. No error shows a key.
     """
     faulty.plan(fault)
+    began = time.monotonic()
     if fault.passing:
         read()
         assert len(faulty.requests) == 2, faulty.requests
@@ -175,23 +243,49 @@ def hold_reading(fault: Fault, faulty: Faulty, hands: QuickHands, read: Callable
     hands.now += 3600
     faulty.plan(fault, times=99)
     _raises(fault, faulty, read)
+    assert fault.act not in _SILENT or time.monotonic() - began < LONGEST_S
 
 
-def hold_effect(fault: Fault, faulty: Faulty, act: Callable[[], Any], done: Callable[[], int]) -> None:
-    """Whatever comes back, and however often it is asked for under one key, the vendor has `done` it at most once."""
-    faulty.plan(fault, method="POST")
+def hold_effect(
+    fault: Fault, faulty: Faulty, act: Callable[[], Any], done: Callable[[], int], method: str = "POST"
+) -> None:
+    """Whatever comes back, and however often it is asked for under one key, the vendor has `done` it at most once.
+
+    What was surely not done is done in the end.
+    """
+    faulty.plan(fault, method=method)
+    began = time.monotonic()
     for _ in range(3):
-        with suppress(NovaError):  # anything else fails the test
+        try:
             act()
+        except NovaError as problem:  # anything else fails the test
+            _shows_no_key(problem, faulty)
     assert done() <= 1, faulty.requests
+    assert done() == 1 or not (fault.carried_out or nothing_done(fault.raises())), faulty.requests
+    assert fault.act not in _SILENT or time.monotonic() - began < LONGEST_S
 
 
 def _raises(fault: Fault, faulty: Faulty, read: Callable[[], Any]) -> None:
     with pytest.raises(fault.raises) as caught:
         read()
     assert caught.value.message and "\n" not in caught.value.message
+    _shows_no_key(caught.value, faulty)
     if fault.status == 429 and fault.headers:
         assert caught.value.retry_after_s == ASKED_S  # type: ignore[attr-defined]
+
+
+def _shows_no_key(problem: NovaError, faulty: Faulty) -> None:
+    told = "".join(traceback.format_exception(problem)) + repr(problem) + str(problem.hint)
+    assert not [key for key in faulty.keys if key in told], told
+
+
+def _quoting(said: Any, authorization: str) -> Any:
+    """The same with what the request bore behind every text of words."""
+    if isinstance(said, dict):
+        return {name: _quoting(one, authorization) for name, one in said.items()}
+    if isinstance(said, list):
+        return [_quoting(one, authorization) for one in said]
+    return f"{said} ({authorization})" if isinstance(said, str) and " " in said else said
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -202,6 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.faulty.bears(self.headers.get("Authorization", ""))
         fault = self.faulty.next_fault(self.command, self.path)
         if fault is None or fault.carried_out:
             status, headers, content = self._forwarded(body)
@@ -213,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 - as http.server calls them
 
     def _go_wrong(self, fault: Fault) -> None:
-        sent = json.dumps(self.faulty.said(fault.status)).encode()
+        sent = json.dumps(_quoting(self.faulty.said(fault.status), self.headers.get("Authorization", ""))).encode()
         plain = {"Content-Type": "application/json"}
         self.close_connection = True
         if fault.act == "answer":
@@ -269,3 +364,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent: `requests` tells."""
+
+
+if __name__ == "__main__":
+    print(table())

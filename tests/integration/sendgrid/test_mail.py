@@ -246,6 +246,21 @@ def test_a_limit_is_waited_out_until_it_begins_anew(
     assert len(hands.slept) == 1 and 15 < hands.slept[0] < 22
 
 
+@each_fault
+def test_whatever_comes_back_a_mail_is_sent_once_at_most(
+    fault: Fault, account: SendGridEmulator, connect: Callable[..., SendGrid], hands: RunHands
+) -> None:
+    with Faulty(account.url) as faulty:
+        timeout_s, total_s = seconds_for(fault)
+        client = connect(faulty.url, key=account.key, timeout_s=timeout_s, total_s=total_s)
+
+        def act() -> None:
+            hands.again()
+            client.send(HELLO, [*people(1), *people(12)[1:]])
+
+        hold_effect(fault, faulty, act, lambda: len(account.sends))
+
+
 def test_where_no_connection_comes_about_a_mail_is_tried_again(
     connect: Callable[..., SendGrid], hands: RunHands
 ) -> None:

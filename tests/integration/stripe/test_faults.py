@@ -73,6 +73,16 @@ def test_a_payment_whose_answer_was_lost_is_made_once(
     assert len(store.account.newest_first("charge")) == 1
 
 
+@each_fault
+def test_whatever_comes_back_there_is_one_payment_at_most(
+    fault: Fault, faulty: Faulty, store: Storefront, hurried: Stripe
+) -> None:
+    def pay() -> None:
+        hurried.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True, key="one")
+
+    hold_effect(fault, faulty, pay, lambda: len(store.account.newest_first("charge")))
+
+
 def refusal(status: int, **error: str) -> Any:
     return {"error": {"type": "invalid_request_error", "message": "no", **error}}
 
