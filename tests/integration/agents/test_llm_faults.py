@@ -33,6 +33,8 @@ FREE = Money.zero("USD")
 class Run:
     """Its spending: what is settled, else what was set aside."""
 
+    stopping = False
+
     def __init__(self) -> None:
         self.charged: list[Money] = []
 
