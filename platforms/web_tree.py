@@ -37,7 +37,7 @@ class Decoded(UnicodeDammit):
         found = super().find_codec(charset)
         try:
             return None if found is None or codecs.lookup(found).name in _NO_CHARSETS else found
-        except LookupError:
+        except (LookupError, ValueError):
             return None
 
 
