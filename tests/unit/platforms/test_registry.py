@@ -12,6 +12,7 @@ from nova.config import Settings, load_settings
 from nova.errors import NotFound, PlatformNotConfigured, PlatformRefused, Unreachable
 from platforms.base import PlatformFailed, RateLimited, shown
 from platforms.registry import check, configured_revenue, known_platforms, revenue_platform
+from tests.hands import QuickHands
 
 NAMES = {"github": "GITHUB_TOKEN"}
 
@@ -105,13 +106,13 @@ def test_a_check_is_one_harmless_call(vendor: type[Vendor], name: str, key: str)
 def test_answers_are_told_apart(vendor: type[Vendor], status: int, error: type[Exception]) -> None:
     vendor.status = status
     with pytest.raises(error) as caught:
-        check(settings(GITHUB_TOKEN="s3cret", GITHUB_API_BASE=vendor.url), "github")  # type: ignore[attr-defined]
+        check(settings(GITHUB_TOKEN="s3cret", GITHUB_API_BASE=vendor.url), "github", QuickHands())  # type: ignore[attr-defined]
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_vendor_that_is_gone_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="github"):
-        check(settings(GITHUB_TOKEN="s3cret", GITHUB_API_BASE="http://127.0.0.1:9"), "github")
+        check(settings(GITHUB_TOKEN="s3cret", GITHUB_API_BASE="http://127.0.0.1:9"), "github", QuickHands())
 
 
 @pytest.mark.parametrize(
@@ -133,5 +134,5 @@ def test_an_error_does_not_quote_the_password_of_a_proxy(name: str) -> None:
     key = {"stripe": "STRIPE_API_KEY", "github": "GITHUB_TOKEN"}[name]
     base = {f"{name.upper()}_API_BASE": "http://ann:s3cret@127.0.0.1:9"}
     with pytest.raises(Unreachable) as failed:
-        check(settings(**{key: "sk_test_key"}, **base), name)
+        check(settings(**{key: "sk_test_key"}, **base), name, QuickHands())
     assert "s3cret" not in failed.value.message and "127.0.0.1:9" in failed.value.message
