@@ -69,7 +69,10 @@ class Requests:
         if done["content"] != digest:
             raise Conflicting(f"this {what} has the key of another one", hint="give each its own key")
         id = quote(str(done["id"]), safe="")
-        return self.get(f"{path.partition(f'/{id}')[0]}/{id}", what=what)
+        found = self.get(f"{path.partition(f'/{id}')[0]}/{id}", what=what)
+        if found.get("deleted"):
+            raise Missing(f"what this {what} made is deleted: {done['id']}")
+        return found
 
     def delete(self, what: str, path: str) -> Any:
         return self._line.call(what, lambda: self._plain("delete", path, {}))

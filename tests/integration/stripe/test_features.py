@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from nova.errors import UsageProblem
 from nova.money import Money
 from platforms.base import Conflicting, Declined, InvalidRequest, Missing
 from platforms.events import Tag
+from platforms.hands import Find
 from platforms.stripe_integration import Stripe
 from platforms.stripe_objects import told
 from tests.emulators.stripe import Shop, ShopAccount
@@ -338,3 +340,45 @@ def test_what_a_person_saw_made_is_not_made_again(store: Storefront) -> None:
         settled.payments.create(Money.parse("9.00", "USD"), payment_method="pm_card_visa", confirm=True)
     settled.close()
     assert not store.account.newest_first("payment_intent")
+
+
+class Repeated(QuickHands):
+    """Of a run that is made again: what was done is told again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: dict[str, Any] = {}
+
+    def key(self, what: str, content: str) -> str:
+        return f"{what} {content}"
+
+    def once(
+        self,
+        what: str,
+        key: str,
+        payload: Any,
+        action: Callable[[str], Any],
+        find: Find | None = None,
+        *,
+        known_s: float = 0.0,
+    ) -> Any:
+        if key not in self.done:
+            self.done[key] = action(key)
+        return self.done[key]
+
+
+def test_what_was_made_before_is_read_again_as_it_is_by_now(store: Storefront) -> None:
+    hands = Repeated()
+    stripe = Stripe(store.key, store.url, hands=hands)
+    nine, held = Money.parse("9.00", "USD"), {"payment_method": "pm_card_visa", "confirm": True, "capture": False}
+    first = stripe.payments.create(nine, **held)  # type: ignore[arg-type]
+    captured = stripe.payments.capture(first.id)
+    assert stripe.payments.create(nine, **held) == captured, "not as it was"  # type: ignore[arg-type]
+    assert stripe.payments.capture(first.id) == captured
+    with pytest.raises(Conflicting, match="key of another"):
+        stripe.payments.capture(first.id, nine, key=next(key for key in hands.done if "capture" in key))
+    buyer = stripe.customers.create(name="Kim")
+    stripe.customers.delete(buyer.id)
+    with pytest.raises(Missing, match="deleted"):
+        stripe.customers.create(name="Kim")
+    stripe.close()
