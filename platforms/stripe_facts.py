@@ -32,8 +32,13 @@ def facts_of(requests: Requests, since: datetime | None, now: datetime) -> Itera
             yield fact
 
 
-def facts_in(said: Json) -> Iterator[SubscriptionFact]:
+@readable(SOURCE)
+def facts_in(said: Json) -> tuple[SubscriptionFact, ...]:
     """As if it had always been as it is now, where it does not say otherwise."""
+    return tuple(_facts_in(said))
+
+
+def _facts_in(said: Json) -> Iterator[SubscriptionFact]:
     ended, cancelled, paused_in = said.get("ended_at"), said.get("canceled_at"), _period_start(said)
     paying = {**said, "status": "active", "pause_collection": None} if ended or _is_paused(said) else said
     yield _fact(paying, "started", said["created"])
