@@ -99,11 +99,19 @@ def show(chart: Chart) -> None:
             figure.draw(drawn)
     places = _ticks(len(chart.x), 6)
     figure.ruler("x").ticks(places, [chart.x[place] for place in places])
+    if ticks := _money_ticks([value for line in lines for value in line.values if value is not None]):
+        figure.ruler("y").ticks(ticks, [f"{value:,.0f}" if ticks[-1] >= 100 else f"{value:,.2f}" for value in ticks])
     figure.title(f"{chart.title}, {panel.unit}")
     figure.plot_size(*_terminal())
     picture = str(figure.build())
     drawn_lines = (picture if colours else plotext.uncolorize(picture)).splitlines()
     sys.stdout.write("\n".join(text.rstrip() for text in drawn_lines).rstrip() + "\n")
+
+
+def _money_ticks(values: Sequence[float]) -> list[float]:
+    """From the least to the most, five; none where all is the same."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return [low + (high - low) * n / 4 for n in range(5)] if low < high else []
 
 
 def _terminal() -> tuple[int, int]:

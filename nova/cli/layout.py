@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nova.words import NOTHING
+
 _GAP = 2
 _INDENT = 4
 _READABLE = 24  # words in a narrower column are easier to read below the row
@@ -14,12 +16,16 @@ _NAME = 8  # a name is cut to this at the least
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`right` for figures; `state` colours the words of STATE_COLOURS; `wrap` may be folded on a narrow terminal."""
+    """`right` for figures; `state` colours the words of STATE_COLOURS; `wrap` may be folded on a narrow terminal.
+
+    `whole` is an id to be copied: like a figure, it is never cut.
+    """
 
     head: str
     right: bool = False
     state: bool = False
     wrap: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class _Plan:
             yield line
 
     def below_row(self, row: Sequence[str], width: int) -> Iterator[Line]:
-        words = "  ".join(row[i] for i in self.below if row[i])
+        words = "  ".join(row[i] for i in self.below if row[i] not in ("", NOTHING))
         for text in folded_text(words, width - _INDENT) if words else ():
             yield [Piece(" " * _INDENT + text)]
 
@@ -110,7 +116,11 @@ def _names_cut(columns: Sequence[Column], natural: list[int], shown: list[int], 
     """The widest name first. What is too wide even so runs over the edge: a figure that is cut is a wrong figure."""
     widths = list(natural)
     while sum(widths[i] for i in shown) > room:
-        names = [i for i in shown if not columns[i].right and widths[i] > max(_NAME, cells(columns[i].head))]
+        names = [
+            i
+            for i in shown
+            if not (columns[i].right or columns[i].whole) and widths[i] > max(_NAME, cells(columns[i].head))
+        ]
         if not names:
             break
         widths[max(names, key=lambda i: widths[i])] -= 1

@@ -16,7 +16,7 @@ import typer
 
 from nova.cli import layout
 from nova.cli.layout import Column as Column
-from nova.cli.terminal import colourful, is_terminal, printable
+from nova.cli.terminal import colourful, is_terminal, note, printable
 from nova.clock import iso
 from nova.money import Money
 
@@ -56,9 +56,12 @@ def line(text: str = "") -> None:
     sys.stdout.write(printable(text) + "\n")
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns in a pipe, nothing cut; on a terminal fitted to its width."""
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, empty: str | None = None) -> None:
+    """Aligned columns in a pipe, nothing cut; on a terminal fitted to its width. `empty` is said where nothing is."""
     shown = [[printable(cell) for cell in row] for row in rows]
+    if not shown and empty is not None:
+        note(empty)
+        return
     for number, parts in enumerate(layout.lines(columns, shown, _width())):
         text = "".join(_painted(part, head=not number) for part in _without_end(parts))
         sys.stdout.write(text.rstrip() + "\n")

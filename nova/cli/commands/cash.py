@@ -12,6 +12,7 @@ from nova.cli.commands.reports import EMPTY, say_unconverted
 from nova.cli.output import Column, emit, facts, table
 from nova.cli.params import AsJson, By, Now, Since, Until, instant, person
 from nova.cli.session import session
+from nova.cli.slips import tell_unknown_worker
 from nova.cli.terminal import note
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ def forecast(
 
     charts.checked(chart)
     with session() as nova:
+        tell_unknown_worker(nova, worker)
         workers = None if worker is None else frozenset({worker})
         document = make(nova, of=of, days=days, level=level / 100, workers=workers, now=instant(now))
     if json:

@@ -9,7 +9,8 @@ import typer
 from nova.cli import render
 from nova.cli.commands.gumroad_account import ProductId, account
 from nova.cli.output import Column, emit, line, table
-from nova.cli.params import AsJson
+from nova.cli.params import AsJson, By
+from nova.cli.session import noted
 
 
 def subscribers(
@@ -28,7 +29,8 @@ def subscribers(
         emit({"subscribers": found})
         return
     columns = (
-        Column("id"), Column("person", wrap=True), Column("status"), Column("paid"), Column("since"), Column("until"),
+        Column("id", whole=True), Column("person", wrap=True), Column("status"), Column("paid"),
+        Column("since"), Column("until", wrap=True),
     )  # fmt: skip
     rows = [
         (
@@ -37,7 +39,7 @@ def subscribers(
         )
         for one in found
     ]  # fmt: skip
-    table(columns, rows)
+    table(columns, rows, empty="nobody subscribes to it")
 
 
 def license_key(
@@ -47,6 +49,7 @@ def license_key(
     uncount: Annotated[bool, typer.Option("--uncount", help="Take a use back.")] = False,
     enable: Annotated[bool, typer.Option("--enable", help="Let it be good again.")] = False,
     disable: Annotated[bool, typer.Option("--disable", help="Let it be good no more.")] = False,
+    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Verify a license key, without counting a use.
@@ -69,6 +72,8 @@ def license_key(
             change = {(True, False): gumroad.uncount_license_use, (False, True): gumroad.enable_license}
             act = change.get((uncount, enable))
             found = act(id, key) if act is not None else gumroad.verify_license(id, key, count_use=count)
+        if enable or disable:
+            noted(nova, by, f"gumroad_license_{'enabled' if enable else 'disabled'}", id, {"sale": found.sale})
         good = found.good(nova.clock.now()) and not disable
     if json:
         emit({"good": good, **{name: getattr(found, name) for name in ("key", "product", "uses", "sale", "email")}})
@@ -85,6 +90,7 @@ def hooks(
         list[str] | None, typer.Option("--on", metavar="RESOURCE", help="When this happens; each that there is.")
     ] = None,
     remove: Annotated[str | None, typer.Option("--remove", metavar="ID", help="Post there no more.")] = None,
+    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Show where Gumroad posts what happens, add an address or take one back.
@@ -103,12 +109,15 @@ def hooks(
     with account() as (nova, gumroad):
         if remove is not None:
             gumroad.delete_hook(remove)
+            noted(nova, by, "gumroad_hook_removed", remove, {})
         for resource in (on or RESOURCES) if add is not None else ():
             gumroad.create_hook(resource, str(add))
+            noted(nova, by, "gumroad_hook_added", resource, {})
         hidden = Scrubber(secret_values(nova.settings))
         found = [replace(one, url=hidden.text(one.url)) for one in gumroad.hooks()]
     if json:
         emit({"hooks": found})
         return
     rows = [(one.id, one.resource, one.url) for one in found]
-    table((Column("id"), Column("when"), Column("address", wrap=True)), rows)
+    columns = (Column("id", whole=True), Column("when"), Column("address", wrap=True))
+    table(columns, rows, empty="Gumroad posts nowhere yet: nova platforms gumroad hooks --help")

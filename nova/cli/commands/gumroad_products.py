@@ -29,10 +29,11 @@ def products(json: AsJson = False) -> None:
         emit({"products": [_product(one) for one in found]})
         return
     columns = (
-        Column("id"), Column("name", wrap=True), Column("price", right=True), Column("published", state=True),
-        Column("sold", right=True), Column("taken", right=True), Column("address", wrap=True),
+        Column("id", whole=True), Column("name", wrap=True), Column("price", right=True),
+        Column("published", state=True), Column("sold", right=True), Column("taken", right=True),
+        Column("address", wrap=True),
     )  # fmt: skip
-    table(columns, [_product_row(one) for one in found])
+    table(columns, [_product_row(one) for one in found], empty="the shop has no product yet")
 
 
 def price(
@@ -84,6 +85,7 @@ def codes(
     off: Annotated[str | None, typer.Option("--off", metavar="X", help="What it takes off: 20% or 5.00.")] = None,
     most: Annotated[int | None, typer.Option("--most", min=1, metavar="N", help="For so many purchases.")] = None,
     remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Take the code back.")] = None,
+    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Show the offer codes of a product, add one or take one back.
@@ -97,14 +99,16 @@ def codes(
 
     if add is not None and off is None:
         raise UsageProblem("what does the code take off?", hint="add --off 20% or --off 5.00")
-    with account() as (_, gumroad):
+    with account() as (nova, gumroad):
         if add is not None and off is not None:
             _add_code(gumroad, product, add, off, most)
+            noted(nova, by, "gumroad_code_added", product, {"code": add, "off": off})
         if remove is not None:
             there = next((one for one in gumroad.offer_codes(product) if one.name == remove), None)
             if there is None:
                 raise NotFound(f"that product has no offer code {remove}")
             gumroad.delete_offer_code(product, there.id)
+            noted(nova, by, "gumroad_code_removed", product, {"code": remove})
         found = gumroad.offer_codes(product)
     if json:
         emit({"offer_codes": found})
@@ -119,7 +123,7 @@ def codes(
         )
         for one in found
     ]
-    table(columns, rows)
+    table(columns, rows, empty="that product has no offer code")
 
 
 def _put(product: str, by: str | None, json: bool, *, published: bool) -> None:

@@ -31,7 +31,7 @@ def sales(
 ) -> None:
     """Show sales, the newest first.
 
-    Amounts are in dollars, as Gumroad settles them; in brackets what the customer saw.
+    Amounts are in dollars, as Gumroad settles them; `listed` is what the customer saw, where that was another currency.
 
     Example:
       nova platforms gumroad sales --since 2026-05-01 --limit 20
@@ -46,10 +46,11 @@ def sales(
         emit({"sales": [_sale(one) for one in found]})
         return
     columns = (
-        Column("at"), Column("sale"), Column("product", wrap=True), Column("price", right=True),
-        Column("fee", right=True), Column("refunded", right=True), Column("state", wrap=True), Column("worker"),
+        Column("at"), Column("sale", whole=True), Column("product", wrap=True), Column("price", right=True),
+        Column("listed", wrap=True), Column("fee", right=True), Column("refunded", right=True),
+        Column("state", wrap=True), Column("worker"),
     )  # fmt: skip
-    table(columns, [_sale_row(one) for one in found])
+    table(columns, [_sale_row(one) for one in found], empty="no such sale")
 
 
 def revenue(since: Since = None, until: Until = None, json: AsJson = False) -> None:
@@ -73,13 +74,13 @@ def revenue(since: Since = None, until: Until = None, json: AsJson = False) -> N
     heads = ("gross", "fees", "refunds", "disputes", "net")
     columns = (Column("product", wrap=True), *(Column(head, right=True) for head in ("sold", *heads)))
     rows = [(one.name, f"{one.sold:,}", *(render.money(getattr(one, head)) for head in heads)) for one in found]
-    table(columns, rows)
+    table(columns, rows, empty="nothing was sold in this time")
 
 
 def refund(
     sale: SaleId,
     amount: Annotated[
-        str | None, typer.Option("--amount", metavar="AMOUNT", help="A part of it, in the product's currency.")
+        str | None, typer.Argument(metavar="[AMOUNT]", help="12.34, in the product's currency; all of it if left out.")
     ] = None,
     yes: Yes = False,
     by: By = None,
@@ -88,7 +89,7 @@ def refund(
     """Give a customer the money back, all of it or an amount.
 
     Example:
-      nova platforms gumroad refund 'B28UKN-dvxYabdavG97Y-Q==' --amount 5.00 --yes
+      nova platforms gumroad refund 'B28UKN-dvxYabdavG97Y-Q==' 5.00 --yes
     """
     from nova.money import Money
 
@@ -126,11 +127,11 @@ def _sale(one: Sale) -> dict[str, Any]:
 
 
 def _sale_row(one: Sale) -> tuple[str, ...]:
-    seen = "" if one.rate is None else f" ({render.money(one.listed)})"
+    listed = "" if one.rate is None else render.money(one.listed)
     refunded = render.money(one.refunded) if one.refunded else render.NOTHING
     worker = render.NOTHING if one.tag is None else one.tag.worker
     return (
-        render.when(one.at), one.id, one.product_name, f"{render.money(one.price)}{seen}", render.money(one.fee),
+        render.when(one.at), one.id, one.product_name, render.money(one.price), listed, render.money(one.fee),
         refunded, _state(one), worker,
     )  # fmt: skip
 

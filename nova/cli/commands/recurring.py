@@ -8,15 +8,17 @@ import typer
 
 from nova.cli import charts, render
 from nova.cli.charts import ChartFile, Plot
-from nova.cli.output import Column, emit, facts, table
+from nova.cli.output import Column, emit, facts, line, table
 from nova.cli.params import AsJson, Now, instant
 from nova.cli.session import session
+from nova.cli.slips import tell_unknown_worker
 from nova.cli.terminal import note
 
 Months = Annotated[int, typer.Option("--months", min=1, max=120, help="So many months, this one included.")]
 
 _NONE = "no subscription is known: `nova revenue sync` reads them from platforms that have some"
-_MOVES = ("start", "new", "expansion", "contraction", "churned", "reactivated", "end")
+_MOVES = ("expansion", "contraction", "churned", "reactivated")
+_CHURN = ("gross", "net", "logo")
 _MOST_LINES = 8
 
 
@@ -49,6 +51,7 @@ def mrr(
     charts.checked(chart)
     share = None if margin is None else Decimal(str(margin)) / 100
     with session() as nova:
+        tell_unknown_worker(nova, worker)
         document = recurring(nova, months=months, worker=worker, margin=share, now=instant(now))
     if json:
         emit(document)
@@ -61,18 +64,24 @@ def mrr(
 
 
 def _show_mrr(document: dict[str, Any]) -> None:
-    currency = document["currency"]
-    heads = (*_MOVES, "customers", "gross churn", "net churn", "logo churn")
-    rows = [
+    """What came and went, without the movements there never were; below it customers and churn."""
+    currency, months = document["currency"], document["months"]
+    moved = ("new", *(name for name in _MOVES if any(float(row[name]) for row in months)), "end")
+    heads = ("start", *moved)
+    amounts = [[row["month"], *(render.money_text(row[name], currency) for name in heads)] for row in months]
+    table((Column("month"), *(Column(head, right=True) for head in heads)), amounts)
+    line()
+    columns = (Column("month"), *(Column(head, right=True) for head in ("customers", "came", "lost")))
+    columns += tuple(Column(f"{name} churn", right=True) for name in _CHURN)
+    people = [
         [
-            row["month"],
-            *(render.money_text(row[name], currency) for name in _MOVES),
-            f"{row['customers']:,}",
-            *(render.percent(row[f"{name}_churn_percent"]) for name in ("gross", "net", "logo")),
+            row["month"], *(f"{row[name]:,}" for name in ("customers", "came", "lost")),
+            *(render.percent(row[f"{name}_churn_percent"]) for name in _CHURN),
         ]
-        for row in document["months"]
-    ]
-    table((Column("month"), *(Column(head, right=True) for head in heads)), rows)
+        for row in months
+    ]  # fmt: skip
+    table(columns, people)
+    line()
     a_month, a_year, each = (render.money_text(document[name], currency) for name in ("mrr", "arr", "arpa"))
     facts(
         [

@@ -115,7 +115,8 @@ def templates(json: AsJson = False) -> None:
         emit({"templates": found})
         return
     table(
-        (Column("id"), Column("name"), Column("subject", wrap=True)), [(t.id, t.name, t.subject or "") for t in found]
+        (Column("id", whole=True), Column("name"), Column("subject", wrap=True)),
+        [(t.id, t.name, t.subject or "") for t in found],
     )
 
 
@@ -143,7 +144,7 @@ def lists(
     if json:
         emit({"lists": known})
         return
-    columns = (Column("list", wrap=True), Column("contacts", right=True), Column("id"))
+    columns = (Column("list", wrap=True), Column("contacts", right=True), Column("id", whole=True))
     table(columns, [(one.name, f"{one.contacts:,}", one.id) for one in known])
 
 

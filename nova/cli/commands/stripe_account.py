@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from platforms.stripe_integration import Stripe
 
 CustomerId = Annotated[str | None, typer.Option("--customer", metavar="ID", help="Only of this customer.")]
+
+_FIGURES = ("amount", "total", "paid", "a month")
+_WORDS = ("for", "email", "name", "url", "reason", "customer", "payment", "until", "paid until", "arrives")
 
 
 @contextmanager
@@ -37,11 +41,10 @@ def show(
     if json:
         emit({name: [told(one) for one in found]})
         return
-    columns = [
-        Column(head, right=head in ("amount", "total", "paid", "a month"), wrap=head in ("for", "email", "name"))
-        for head in heads
-    ]
-    table(columns, [row(one) for one in found])
+    own = name.removesuffix("s")
+    columns = [Column(head, right=head in _FIGURES, wrap=head in _WORDS, whole=head == own) for head in heads]
+    columns = [replace(one, wrap=False) if one.whole else one for one in columns]
+    table(columns, [row(one) for one in found], empty=f"Stripe has no such {own}")
 
 
 def told(one: Any) -> dict[str, Any]:

@@ -41,7 +41,11 @@ def products(limit: Limit = 50, json: AsJson = False) -> None:
         own = [price for price in prices if price.product == one.id]
         rows += [(one.id, one.name, price.id, _price(price)) for price in own]
         rows += [] if own else [(one.id, one.name, render.NOTHING, render.NOTHING)]
-    table((Column("product"), Column("name", wrap=True), Column("price"), Column("amount", right=True)), rows)
+    columns = (
+        Column("product", whole=True), Column("name", wrap=True), Column("price", whole=True),
+        Column("amount", right=True),
+    )  # fmt: skip
+    table(columns, rows, empty="nothing is on sale yet: nova platforms stripe products create --help")
 
 
 def create_product(

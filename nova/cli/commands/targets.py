@@ -55,7 +55,8 @@ def _scope(worker: str | None, department: str | None) -> str:
 def list_targets(now: Now = None, json: AsJson = False) -> None:
     """Show each target, how far it has come and how likely it is met.
 
-    `by now` is what a steady pace had brought. The likelihood is an estimate, from `nova revenue forecast`'s model.
+    `by now` is what a steady pace had brought, `a day` what each of the `days` left
+    must bring. The likelihood is an estimate, from `nova revenue forecast`'s model.
 
     Example:
       nova revenue target list
@@ -70,8 +71,8 @@ def list_targets(now: Now = None, json: AsJson = False) -> None:
     if not document["targets"]:
         note("no target is set: nova revenue target set 5000/month")
         return
-    heads = ("so far", "share", "by now", "days left", "needed a day", "may end at", "likely")
-    columns = (Column("target"), Column("period"), *(Column(head, right=True) for head in heads))
+    heads = ("target", "so far", "share", "by now", "days", "a day", "may end at", "likely")
+    columns = (Column("of", wrap=True), *(Column(head, right=True) for head in heads))
     table(columns, [_row(row, document["currency"]) for row in document["targets"]])
     for why in dict.fromkeys(row["why_no_forecast"] for row in document["targets"] if row["why_no_forecast"]):
         note(why)
@@ -81,8 +82,8 @@ def list_targets(now: Now = None, json: AsJson = False) -> None:
 def _row(row: dict[str, Any], currency: str) -> list[str]:
     ahead = row["forecast"]
     return [
-        f"{row['scope']} {render.money_text(row['amount'], currency)}/{row['per']}",
-        row["since"],
+        row["scope"],
+        f"{render.money_text(row['amount'], currency)}/{row['per']}",
         render.money_text(row["so_far"], currency),
         render.percent(row["share_percent"]),
         render.money_text(row["expected_by_now"], currency),

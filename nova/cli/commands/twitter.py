@@ -179,7 +179,7 @@ def user(
         return
     columns = (
         Column("name"),
-        Column("id"),
+        Column("id", whole=True),
         Column("followers", right=True),
         Column("following", right=True),
         Column("posts", right=True),
@@ -218,7 +218,7 @@ def metrics(
         emit({"posts": [{"id": id, **_figures(one)} for id, one in found.items()]})
         return
     names = ("impressions", "likes", "replies", "retweets", "quotes", "bookmarks")
-    columns = (Column("post"), *(Column(name, right=True) for name in names))
+    columns = (Column("post", whole=True), *(Column(name, right=True) for name in names))
     table(columns, [[id, *(str(getattr(one, name)) for name in names)] for id, one in found.items()])
 
 
@@ -376,7 +376,13 @@ def _say_posts(posts: list[Post], json: bool) -> None:
     if not posts:
         note("nothing was found")
         return
-    columns = (Column("at"), Column("by"), Column("post"), Column("likes", right=True), Column("text", wrap=True))
+    columns = (
+        Column("at"),
+        Column("by"),
+        Column("post", whole=True),
+        Column("likes", right=True),
+        Column("text", wrap=True),
+    )
     table(columns, [[_day(one.at), f"@{one.author}", one.id, str(one.metrics.likes), one.plain] for one in posts])
 
 

@@ -30,7 +30,10 @@ def list_webhooks(json: AsJson = False) -> None:
         emit({"webhooks": rows})
         return
     heads = ("name", "address", "signed with", "waiting", "done", "dead", "last")
-    columns = tuple(Column(head, right=head in ("waiting", "done", "dead")) for head in heads)
+    columns = tuple(
+        Column(head, right=head in ("waiting", "done", "dead"), wrap=head in ("address", "signed with"))
+        for head in heads
+    )
     table(columns, [_row(row) for row in rows])
     if any(row["dead"] for row in rows):
         note("some could not be used: nova webhooks dead")

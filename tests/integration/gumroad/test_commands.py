@@ -57,7 +57,7 @@ def test_gumroad_by_hand(nova: Nova, shop: Shop) -> None:
     assert "good; used 0 times" in ask("license", guide.id, sale.key)
     ask("license", guide.id, "nonsense", code=3)
     ask("refund", sale.id, code=2)
-    assert "left to give" in ask("refund", sale.id, "--amount", "2.50", "--yes")
+    assert "left to give" in ask("refund", sale.id, "2.50", "--yes")
     assert json.loads(ask("refund", sale.id, "--yes", "--json"))["refundable"] == "0.00 EUR"
     assert "not good" in ask("license", guide.id, sale.key, code=4)
     rows = json.loads(ask("revenue", "--json"))["products"]
@@ -66,9 +66,11 @@ def test_gumroad_by_hand(nova: Nova, shop: Shop) -> None:
     ]  # fmt: skip
     told = nova("audit", "log")
     assert told.count("gumroad_refund") == 2 and "gumroad_price" in told
+    assert "gumroad_code_added" in told and "gumroad_code_removed" in told
 
 
 def test_an_address_for_pings_is_declared_and_its_secret_shown_nowhere(nova: Nova, shop: Shop) -> None:
     address = f"https://nova.example/webhooks/gumroad/{SECRET}"
     told = nova("platforms", "gumroad", "hooks", "--add", address, "--on", "sale", "--on", "refund")
+    assert nova("audit", "log").count("gumroad_hook_added") == 2
     assert "refund" in told and len(shop.hooks) == 2 and shop.hooks[0]["post_url"] == address

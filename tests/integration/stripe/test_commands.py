@@ -44,6 +44,18 @@ def typed(capsys: pytest.CaptureFixture[str]) -> Ask:
     return ask
 
 
+@pytest.mark.parametrize(
+    "words", ["payments list", "subscriptions list", "disputes list", "products list", "link list", "payouts"]
+)
+def test_an_empty_account_says_so_on_stderr_alone(
+    store: Storefront, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    assert run(["platforms", "stripe", *words.split()]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no such" in err or "nothing is on sale yet" in err
+
+
 def test_stripe_by_hand(typed: Ask, store: Storefront, account: ShopAccount) -> None:
     def ask(*words: str, code: int = 0) -> str:
         return typed("platforms", "stripe", *words, code=code)

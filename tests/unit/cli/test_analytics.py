@@ -75,6 +75,12 @@ def test_an_empty_ledger_is_told_what_to_do(
     assert isinstance(json.loads(capsys.readouterr().out), dict)
 
 
+@pytest.mark.parametrize("command", ["forecast", "mrr"])
+def test_a_worker_that_is_not_there_is_told_of(home: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    app.run(["revenue", command, "--worker", "mailre"])
+    assert "nothing is deployed as mailre" in capsys.readouterr().err
+
+
 def test_a_forecast_of_too_little_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["revenue", "forecast"]) == 4
     assert "at least 14 whole days of history; there are 0" in capsys.readouterr().err
@@ -95,6 +101,24 @@ def test_what_is_booked_is_shown(busy: Path, capsys: pytest.CaptureFixture[str],
     assert re.search(says, capsys.readouterr().out)
 
 
+def test_recurring_revenue_fits_eighty_columns_and_leaves_out_what_never_moved(
+    busy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["revenue", "mrr"]) == 0
+    heads = [text for text in capsys.readouterr().out.splitlines() if text.startswith("month")]
+    assert [head.split() for head in heads] == [
+        ["month", "start", "new", "end"],
+        ["month", "customers", "came", "lost", "gross", "churn", "net", "churn", "logo", "churn"],
+    ]
+    assert max(map(len, heads)) <= 80
+
+
+def test_money_on_an_axis_is_written_out(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app.run(["revenue", "cashflow", "--opening", "200000"])
+    assert app.run(["revenue", "cashflow", "--plot"]) == 0
+    assert re.search(r"\d{3},\d{3}┤", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("command", ["cashflow", "mrr", "cohorts", "forecast", "timeline"])
 def test_it_draws_in_the_terminal(busy: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert app.run(["revenue", command, "--plot"]) == 0
@@ -104,7 +128,7 @@ def test_it_draws_in_the_terminal(busy: Path, capsys: pytest.CaptureFixture[str]
 def test_a_target_is_set_shown_and_removed(busy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["revenue", "target", "set", "5000/month"]) == 0
     assert app.run(["revenue", "target", "list"]) == 0
-    assert re.search(r"fleet \$5,000\.00/month .* <1%", capsys.readouterr().out)
+    assert re.search(r"fleet +\$5,000\.00/month .* <1%", capsys.readouterr().out)
     assert app.run(["revenue", "target", "remove", "month"]) == 0
     assert app.run(["revenue", "target", "remove", "month"]) == 3
     assert app.run(["revenue", "target", "set", "5000"]) == 2

@@ -47,6 +47,15 @@ def test_two_columns_of_words_share_what_is_left() -> None:
     assert sum(line.count("x") for line in shown) == 90
 
 
+def test_an_id_is_never_cut_and_nothing_is_not_said_below_a_row() -> None:
+    columns = (Column("worker"), Column("payment", whole=True), Column("for", wrap=True))
+    rows = [["a-worker-with-a-name", "pi_" + "3" * 24, "-"], ["other", "pi_1", "a letter a week"]]
+    shown = drawn(columns, rows, 40)
+    assert "pi_" + "3" * 24 in shown[1]
+    assert len(shown) == 4
+    assert shown[3] == "    a letter a week"
+
+
 def test_names_are_cut_last_and_the_widest_first() -> None:
     columns = (Column("platform"), Column("key"), Column("paid", right=True))
     shown = drawn(columns, [["stripe", "A_VERY_LONG_VARIABLE_OF_THE_ENVIRONMENT", "$12.00"]], 40)
