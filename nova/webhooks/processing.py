@@ -177,7 +177,10 @@ class Processor:
 
     def _prune(self) -> None:
         now = self._nova.clock.monotonic()
-        if now - self._pruned >= _PRUNE_EVERY_S and not self._deliveries.prune(self._nova.clock.now() - KEPT):
+        if now - self._pruned < _PRUNE_EVERY_S:
+            return
+        self._deliveries.hasten()
+        if not self._deliveries.prune(self._nova.clock.now() - KEPT):
             self._pruned = now
 
 

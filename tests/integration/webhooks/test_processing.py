@@ -199,6 +199,17 @@ def test_a_ping_waits_while_a_sync_is_at_work_and_loses_no_attempt_by_it(
     assert nova.ledger.entries.of_object("gumroad", "s1")
 
 
+def test_what_came_while_the_clock_was_a_day_ahead_does_not_wait_for_that_day(
+    nova: Nova, processor: Processor, clock: ManualClock
+) -> None:
+    right = clock.now()
+    clock.set(right + timedelta(days=1))
+    arrive(nova, "shop", order("o-1"))
+    clock.set(right)
+    assert processor.step() == 1
+    assert revenue(nova, "webhook:shop") == Money.parse("10", "USD")
+
+
 def test_nothing_more_is_begun_once_it_is_to_end(nova: Nova, processor: Processor) -> None:
     arrive(nova, "shop", *[order(f"o-{n}") for n in range(9)])
     looks = iter([False, False, True, True])
