@@ -47,7 +47,7 @@ class Refusals:
         self._alert = alert
         self._counts: Counter[tuple[str, str]] = Counter()
         self._told = float("-inf")
-        self._stale = 0
+        self._stale: set[int] = set()
         self._alerted = False
 
     def refused(self, endpoint: str, why: str) -> None:
@@ -65,12 +65,17 @@ class Refusals:
         self._counts.clear()
 
     def fresh(self) -> None:
-        self._stale, self._alerted = 0, False
+        self._alerted = False
+        self._stale.clear()
 
-    def stale(self, endpoint: str, age_s: float) -> None:
-        self._stale += 1
-        if self._stale >= _MANY_STALE and not self._alerted:
+    def stale(self, endpoint: str, age_s: float, sent: int) -> None:
+        """The same once more, by what was `sent`, says nothing: somebody caught it and sends it again."""
+        if self._alerted:
+            return
+        self._stale.add(sent)
+        if len(self._stale) >= _MANY_STALE:
             self._alerted = True
+            self._stale.clear()
             off = f"{abs(age_s) / 60:.0f} minutes {'old' if age_s > 0 else 'ahead'}"
             log.error("clock_is_off", extra={"action": "clock_is_off", "endpoint": endpoint, "age_s": round(age_s)})
             self._alert(
@@ -118,7 +123,7 @@ class Intake:
         if signed_at is not None:
             age_s = now.timestamp() - signed_at
             if abs(age_s) > TOLERANCE_S:
-                self.refusals.stale(endpoint.name, age_s)
+                self.refusals.stale(endpoint.name, age_s, hash((signed_at, body)))
                 raise Stale(f"signed {abs(age_s):.0f} s {'ago' if age_s > 0 else 'in the future'}")
             self.refusals.fresh()
         id, kind = endpoint.identify(body, headers)

@@ -123,6 +123,8 @@ def test_an_old_signature_among_fresh_ones_is_a_replay_and_no_wrong_clock(
     found = take(grouped, known, "stripe", *[old, fresh] * 10)
     assert [type(one) for one in found] == [Stale, type(None)] * 10
     assert told.of("clock_is_off") == 0
+    assert [type(one) for one in take(grouped, known, "stripe", *[old] * 10)] == [Stale] * 10
+    assert told.of("clock_is_off") == 0
 
 
 def test_who_is_not_declared_or_has_no_secret_is_not_found(known: Endpoints) -> None:
