@@ -56,11 +56,15 @@ class SyncReport:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """A reading of a source: back to `since`, begun at `started`, going on behind `after`."""
+    """A reading of a source: back to `since`, begun at `started`, going on behind `after`.
+
+    `thorough`: a person asked for it, so that the platform is asked for what stands behind known payments, too.
+    """
 
     since: datetime | None
     started: datetime
     after: str | None = None
+    thorough: bool = False
 
 
 def sync(
@@ -159,14 +163,14 @@ class _Source:
         return report
 
     def _reach(self, cursor: Cursor, since: datetime | None) -> _Reach:
-        now = self._store.clock.now()
+        now, thorough = self._store.clock.now(), since is not None
         if since is None and cursor.covered_at is not None:
             since = min(cursor.covered_at, now) - max(self._overlap, recheck_of(self._client, cursor.covered_at, now))
-        return _Reach(since, now)
+        return _Reach(since, now, thorough=thorough)
 
     def _read(self, reader: EventReader, reach: _Reach) -> None:
         for read in self._pages(reader, reach):
-            page, tags = self._told_of(reader, read)
+            page, tags = self._told_of(reader, read, reach)
             self._tally.add(page, self._ledger.apply(partial(self._book, page, tags, reach)))
             self._told.add(page.transactions)
 
@@ -184,10 +188,10 @@ class _Source:
             yield first
             yield from pages
 
-    def _told_of(self, reader: EventReader, page: EventPage) -> tuple[EventPage, dict[str, Tag]]:
+    def _told_of(self, reader: EventReader, page: EventPage, reach: _Reach) -> tuple[EventPage, dict[str, Tag]]:
         """Asks the platform about what is new; of what is known only what the page itself says is looked at."""
         with self._ledger.read() as conn:
-            known = booking.known_ids(conn, self._store, self._name, page.events)
+            known = set() if reach.thorough else booking.known_ids(conn, self._store, self._name, page.events)
         found = {event.id: event.tag if event.id in known else reader.tag(event) for event in page.events}
         tags = {id: tag for id, tag in found.items() if tag is not None}
         if isinstance(reader, EvidenceReader):
@@ -229,7 +233,7 @@ def _covered(before: Cursor, reach: _Reach) -> datetime:
 
 def _written(reach: _Reach, after: str) -> str:
     since = None if reach.since is None else to_us(reach.since)
-    return json.dumps({"after": after, "since": since, "started": to_us(reach.started)})
+    return json.dumps({"after": after, "since": since, "started": to_us(reach.started), "thorough": reach.thorough})
 
 
 def _unfinished(cursor: Cursor) -> _Reach | None:
@@ -237,7 +241,7 @@ def _unfinished(cursor: Cursor) -> _Reach | None:
         return None
     said = json.loads(cursor.cursor)
     since = None if said["since"] is None else from_us(said["since"])
-    return _Reach(since, from_us(said["started"]), said["after"])
+    return _Reach(since, from_us(said["started"]), said["after"], said.get("thorough", False))
 
 
 def _configured(nova: Office, clients: Clients | None) -> list[str]:

@@ -83,12 +83,14 @@ def _add(
     counted = [
         (since is None or one.entry.at >= since) and (until is None or one.entry.at < until) for one, _ in entries
     ]
+    now: dict[str | None, int] = defaultdict(int)
+    for (one, _), counts in zip(entries, counted, strict=True):
+        for worker, micros in _now(one, payment) if counts else ():
+            now[worker] += micros
     for model, sums in found.items():
         verdict = decide(payment, model, effects)
-        for place, (one, _) in enumerate(entries):
-            if counted[place]:
-                for worker, micros in _now(one, payment):
-                    sums[worker] -= micros
+        for worker, micros in now.items():
+            sums[worker] -= micros
         if verdict.shares is None:
             given: list[dict[str | None, int]] = [{verdict.worker: part.micros} for part in parts]
         else:

@@ -146,6 +146,20 @@ class TestEvidence:
         sync(nova)
         assert revenue_of(nova) == {"letters": "8.44"}
 
+    def test_is_asked_for_again_where_a_person_says_since_when(
+        self, nova: Nova, stripe: Stripe, account: ShopAccount, clock: ManualClock
+    ) -> None:
+        """As after an upgrade from a nova that kept none of it."""
+        product = stripe.products.create("Letters", usd("9.00"))
+        account.buy(account.get(stripe.links.create(product.price or "").id))
+        sync(nova)
+        nova.ledger.apply(lambda conn: conn.exec_driver_sql("DELETE FROM credits"))
+        assert declare(nova, "product", product.id, "letters", source="stripe", by="dana")["known"] == 0
+        sync(nova)
+        assert revenue_of(nova) == {}
+        sync(nova, since=clock.now() - timedelta(days=30))
+        assert revenue_of(nova) == {"letters": "8.44"}
+
     def test_sessions_are_read_no_further_back_than_is_needed(
         self, stripe: Stripe, account: ShopAccount, store: Storefront, clock: ManualClock
     ) -> None:
