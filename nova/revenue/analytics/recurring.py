@@ -94,7 +94,7 @@ def recurring(
     converted = read_changes(ledger, at, worker)
     found = movements(converted.changes, today, store.currency)
     whole = [month for month in found if month.first < today.replace(day=1)][-LIFETIME_MONTHS:]
-    known = margin if margin is not None else _margin(ledger, at, whole)
+    known = margin if margin is not None else _margin(ledger, at, whole, worker)
     worth = lifetime(whole, Decimal(1) if known is None else known)
     current = found[-1] if found else Month.begin(today.replace(day=1), Money.zero(store.currency), 0)
     return {
@@ -119,13 +119,13 @@ def recurring(
     }
 
 
-def _margin(ledger: Ledger, at: datetime, months: Sequence[Month]) -> Decimal | None:
-    """The share of sales that was left after all deductions and costs, over these months; None without any."""
+def _margin(ledger: Ledger, at: datetime, months: Sequence[Month], worker: str | None) -> Decimal | None:
+    """The share of sales, or of `worker`'s, that all deductions and costs left over these months; None without any."""
     if not months:
         return None
     first, after = months[0].first, (months[-1].first + timedelta(days=32)).replace(day=1)
     total = Flow.zero(ledger.store.currency)
-    for day, flow in read_flows(ledger, at).items():
+    for day, flow in read_flows(ledger, at, None if worker is None else {worker}).items():
         if first <= day < after:
             total += flow
     share = percent(total.net, total.sales)

@@ -162,3 +162,6 @@ def test_the_margin_is_the_ledgers_where_none_is_given(house: Any) -> None:
     assert found["lifetime"]["margin_percent"] == 80
     assert found["lifetime_value"] == "16.00"  # ARPA 10 x 0.8 / 50%: one of the two that March began with
     assert recurring(house, margin=Decimal("0.5"))["lifetime_value"] == "10.00"
+    house.book("cost", "60", datetime(2026, 3, 5, tzinfo=UTC), worker="other")
+    assert recurring(house)["lifetime"]["margin_percent"] == 20
+    assert recurring(house, worker="mailer")["lifetime"]["margin_percent"] == 80
