@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(days=3)
+PING_S = 3.0  # a webhook about a single sale is done by then
 _SLACK = timedelta(minutes=5)  # between the clocks of those who claim and those who sync
 Clients = Mapping[str, RevenuePlatform]
 Progress = Callable[[int], None]
@@ -107,7 +108,7 @@ def sync_report(
     failure: NovaError | None = None
     for name, client in opened:
         try:
-            with one_at_a_time(nova.settings.run_dir, name):
+            with one_at_a_time(nova.settings.run_dir, name, PING_S):
                 told = _Counted(progress, sum(report.fetched for report in reports))
                 reports.append(_Source(nova.ledger, client, overlap, told).fetch(since))
         except NovaError as problem:
@@ -261,17 +262,20 @@ def _client(nova: Office, name: str, clients: Clients | None) -> RevenuePlatform
 
 
 @contextmanager
-def one_at_a_time(run_dir: Path, source: str) -> Iterator[None]:
+def one_at_a_time(run_dir: Path, source: str, wait_s: float = 0.0) -> Iterator[None]:
     """For who fetches what a platform tells now and books it: an older word must not come after a newer one.
 
-    Raises LockHeld.
+    Raises LockHeld after `wait_s`.
     """
     from filelock import FileLock, Timeout
 
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(run_dir / f"sync-{source}.lock", timeout=0, mode=0o600, is_singleton=False)
+    lock = FileLock(run_dir / f"sync-{source}.lock", timeout=wait_s, mode=0o600, is_singleton=False)
     try:
-        with lock:
-            yield
+        lock.acquire(poll_interval=0.01)
     except Timeout:
         raise LockHeld(f"another sync of {source} is at work", hint="it will do; look again in a minute") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_GAP_S = 0.02  # between two pings: a sync that waits comes in there
 _TOUCHES = {"open": "mail_open", "click": "mail_click"}
 _PINGS_OF_SUBSCRIPTIONS = ("cancellation", "subscription_updated", "subscription_ended", "subscription_restarted")
 _PINGS_OF_SALES = ("sale", "refund", "refunded", "dispute", "dispute_won", "")
@@ -121,12 +123,18 @@ def gumroad_ping(kept: Kept) -> str | None:
         one_at_a_time(kept.nova.settings.run_dir, "gumroad"),
         closing(cast("Sales", revenue_platform(kept.nova.settings, "gumroad", kept.nova.exchange.alone))) as client,
     ):
-        if _of_subscription(said):
-            told = [event_of(fact) for fact in client.facts_of_subscription(said["subscription_id"])]
-            kept.nova.ledger.subscriptions.put(told)
-            return kept.done(f"{len(told)} facts of a subscription")
-        events = client.sale_events(said["sale_id"], said)
-        return kept.book(events) if events else kept.done("a sale without money: nothing to book")
+        remark = _fetched(kept, client, said)
+    time.sleep(_GAP_S)
+    return remark
+
+
+def _fetched(kept: Kept, client: Sales, said: Mapping[str, str]) -> str | None:
+    if _of_subscription(said):
+        told = [event_of(fact) for fact in client.facts_of_subscription(said["subscription_id"])]
+        kept.nova.ledger.subscriptions.put(told)
+        return kept.done(f"{len(told)} facts of a subscription")
+    events = client.sale_events(said["sale_id"], said)
+    return kept.book(events) if events else kept.done("a sale without money: nothing to book")
 
 
 def _ping(body: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from nova.errors import LockHeld, NotFound, PlatformNotConfigured, PlatformRefus
 from nova.ledger import claims
 from nova.revenue.attribution.hand import attribute
 from nova.revenue.reports import report
-from nova.revenue.sync import sync, sync_all
+from nova.revenue.sync import one_at_a_time, sync, sync_all
 from platforms.events import Balance, EventPage, EventReader, PlatformEvent, Tag
 from platforms.stripe_integration import Stripe
 
@@ -228,7 +228,24 @@ def test_without_a_key_nothing_is_synced(open_nova: Callable[..., Nova]) -> None
     assert nova.ledger.cursors.all() == {}
 
 
-def test_two_syncs_at_once_are_one(nova: Nova, store: Storefront) -> None:
+def test_a_sync_waits_for_who_fetches_a_single_sale(nova: Nova, store: Storefront) -> None:
+    store.sell("20.00")
+    begun = threading.Event()
+
+    def ping() -> None:
+        with one_at_a_time(nova.settings.run_dir, "stripe"):
+            begun.set()
+            assert not threading.Event().wait(0.1)
+
+    single = threading.Thread(target=ping)
+    single.start()
+    begun.wait(5)
+    assert sync(nova)["sources"][0]["new"] > 0
+    single.join()
+
+
+def test_two_syncs_at_once_are_one(nova: Nova, store: Storefront, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.revenue.sync.PING_S", 0.0)
     store.fail(Fault("slow", seconds=1.0))
     slow = threading.Thread(target=sync, args=(nova,))
     slow.start()
