@@ -220,7 +220,7 @@ def _owner(conn: Connection, stored: Sequence[StoredEntry]) -> Attribution | Non
         if worker is not None:
             if worker == entry.worker:
                 return Attribution(worker, entry.model, entry.evidence)
-            return Attribution(worker, model if model in (MAPPING, LINK) else FOLLOWS, one.ref)
+            return Attribution(worker, model if model in (MAPPING, LINK, MANUAL) else FOLLOWS, one.ref)
     return None
 
 

@@ -502,3 +502,18 @@ def test_what_follows_a_payment_too_small_to_divide_is_divided(nova: Nova, shop:
     bring(shop.event("revenue", "pi_1", "0.01", subjects=(ANN,), tag=Tag("mailer", "charge.metadata")))
     bring(shop.event("fee", "pi_1", "15.00"))
     assert by_worker(nova) == {"ads": "-7.49", "mailer": "-7.50"}
+
+
+def test_a_word_that_came_with_an_export_can_be_taken_back_from_what_followed_it(
+    nova: Nova, shop: Shop, bring: Any, open_nova: Callable[..., Nova]
+) -> None:
+    told = shop.sale()
+    bring(*told)
+    attribute(nova, "stripe/txn_1", "chosen", by="dana")
+    out, other = io.StringIO(), open_nova("other")
+    nova.ledger.transfer.export(out)
+    other.ledger.transfer.import_lines(out.getvalue().splitlines())
+    sync(other, clients={"stripe": Told([shop.event("refund", "pi_1", "10.00"), *told])})
+    assert by_worker(other) == {"chosen": "86.80"}
+    assert take_back(other, "stripe/txn_1", by="dana") == {"entry": "stripe/txn_1", "worker": None, "moved": 3}
+    assert by_worker(other) == {"": "86.80"} and other.ledger.verify().ok
