@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SELLER = "scraper_agent"
 PUBLIC, KEYS, GUMROAD = "public", "keys:", "gumroad:"
 _TYPES = {".xml": "application/atom+xml", ".json": "application/feed+json"}
 _GOOD_S, _BAD_S = 600.0, 60.0
@@ -58,7 +59,8 @@ class Feeds:
 
     def _answer(self, name: str, key: str) -> Response:
         one = self._deployments().get(name)
-        config: Mapping[str, Any] = {} if one is None or one.state == "killed" else one.config
+        sold = one is not None and one.agent == SELLER and one.state != "killed"
+        config: Mapping[str, Any] = one.config if one is not None and sold else {}
         feed, buyers = config.get("feed"), config.get("buyers")
         if not feed or not buyers:
             return JSONResponse({"error": "no such feed"}, 404)

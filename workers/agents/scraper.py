@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from nova.clock import iso
 from nova.config import load_settings
+from nova.words import count
 from platforms.web_extract import Selector
 from platforms.web_rows import Elements, Source, Tables, Things
 from workers.agents.feed import Item, export, write_feed
@@ -22,6 +23,7 @@ from workers.base_worker import BaseWorker, RunResult
 from workers.context import RunContext
 
 _FEED_ITEMS = 100
+_ROW_CHARS = 50_000  # of what is watched
 
 
 class ScraperAgent(BaseWorker):
@@ -87,15 +89,23 @@ def _watched(ctx: RunContext, scrape: Scrape) -> str:
     watcher.recover()
     seen = list(scrape.pages_seen(path.name, again=not scrape.single))
     if scrape.single and not seen and scrape.complete:
-        return "0 changes"
-    rows = [row for page in seen for row in page.rows]
+        return "no change"
+    rows = [row for page in seen for row in page.rows if not _too_long(ctx, row)]
     at = iso(ctx.now())
     complete = scrape.complete and bool(rows)  # a page without any row was rebuilt rather than emptied
     changes = watcher.look(rows, at, complete=complete)
     _publish(ctx, watcher, at)
     for page in seen:
         page.remember()
-    return f"{len(changes)} changes in {len(rows)} rows"
+    return f"{count(len(changes), 'change')} in {count(len(rows), 'row')}"
+
+
+def _too_long(ctx: RunContext, row: Row) -> bool:
+    """A row that is not of a listing's kind is left out, rather than that it fills the state."""
+    length = sum(len(str(value)) for value in row.values())
+    if length > _ROW_CHARS:
+        ctx.log.warning("a row of %d characters is left out: %.80s", length, next(iter(row.values())))
+    return length > _ROW_CHARS
 
 
 def _publish(ctx: RunContext, watcher: RowWatcher, at: str) -> None:

@@ -162,6 +162,12 @@ def test_rows_of_a_table_and_of_things_and_lists(deployed: Deployed) -> None:
     assert (deployed.home / "data" / "q.csv").read_text() == "all,shop\na; b,Shop\n"
 
 
+def test_a_row_too_long_to_be_kept_does_not_stop_the_others(deployed: Deployed) -> None:
+    deployed.site.pages["/quotes"] = listing(pen="1", book="x" * 2_000_000)
+    assert deployed.run(**WATCH).message == "1 change in 1 row"
+    assert changes(deployed) == [("new", "pen", "", "1")]
+
+
 def test_several_pages_are_fetched_at_once_and_the_order_does_not_matter(deployed: Deployed) -> None:
     deployed.site.pages |= {f"/{n}": listing(**{f"n{n}": str(n)}) for n in range(10)}
     urls = json.dumps([deployed.site.url(f"/{n}") for n in range(10)])

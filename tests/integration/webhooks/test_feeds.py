@@ -27,14 +27,14 @@ class Desk:
         self.good = {("prod", "GOOD")}
         self.down = False
         self.config: dict[str, Any] = {"feed": "pens.xml", "buyers": "gumroad:prod"}
-        self.state = "active"
+        self.state, self.agent = "active", "scraper_agent"
         (home / "data").mkdir()
         (home / "data" / "pens.xml").write_text("<feed/>")
         (home / "data" / "keys.txt").write_text("k-one # Kim\n\nk-two\n")
         self.feeds = Feeds(self.deployments, self.is_good, home / "data", clock)
 
     def deployments(self) -> Mapping[str, Any]:
-        return {"pens": SimpleNamespace(config=self.config, state=self.state)}
+        return {"pens": SimpleNamespace(config=self.config, state=self.state, agent=self.agent)}
 
     def is_good(self, product: str, key: str) -> bool:
         self.asked.append((product, key))
@@ -111,7 +111,9 @@ def test_a_public_feed_asks_for_no_key_and_what_is_no_feed_is_not_there(desk: De
     desk.config["buyers"] = "public"
     assert desk.get("/feeds/pens").status_code == 200
     assert desk.get("/feeds/other").status_code == 404
-    desk.state = "killed"
+    desk.agent = "shell"
+    assert desk.get("/feeds/pens").status_code == 404
+    desk.state, desk.agent = "killed", "scraper_agent"
     assert desk.get("/feeds/pens").status_code == 404
     desk.state, desk.config["buyers"] = "active", None
     assert desk.get("/feeds/pens").status_code == 404
