@@ -80,6 +80,14 @@ MATRIX: dict[str, tuple[Row, ...]] = {
             "test_an_effect_takes_place_once_whenever_its_process_is_killed",
         ),
     ),
+    "test_platform_effects.py": (
+        Row(
+            "`kill -9` of the manager between the yes of a platform that takes no keys and the mark",
+            "nothing is done twice: it is looked for there, or kept in doubt until a person decides, and told",
+            "every post of a thread and two processes once; the one in doubt is named, settled, and the worker goes on",
+            "test_nothing_is_posted_twice_whenever_the_manager_is_killed",
+        ),
+    ),
     "test_disk.py": (
         Row(
             "the disk is full",
@@ -203,6 +211,7 @@ _TITLES = {
     "test_manager_death.py": "The manager is killed",
     "test_managers.py": "Several managers",
     "test_effects.py": "Effects on the outside world",
+    "test_platform_effects.py": "Effects at platforms that know no keys",
     "test_disk.py": "The disk and the ledger",
     "test_clock.py": "The clock",
     "test_processes.py": "Workers in processes of their own",
