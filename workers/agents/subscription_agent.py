@@ -44,11 +44,16 @@ class SubscriptionAgent(BaseWorker):
     secrets: ClassVar[tuple[str, ...]] = ("STRIPE_API_KEY",)
     scalable: ClassVar[bool] = False
     costs: ClassVar[str] = "each mail by NOVA_PLATFORM_PRICES (sendgrid/mail), asked of the budget before it"
-    tunables: ClassVar[Mapping[str, tuple[Any, ...]]] = {"credit_within": ("7d", "14d", "30d")}
+    tunables: ClassVar[Mapping[str, tuple[Any, ...]]] = {"retry_days": ("0,3,7", "1,4,8", "0,1,3,7", "3,6,9")}
 
     @classmethod
     def secrets_of(cls, config: SubscriptionConfig) -> Sequence[str]:
         return (*cls.secrets, "SENDGRID_API_KEY") if config.mails else cls.secrets
+
+    @classmethod
+    def tunables_of(cls, config: SubscriptionConfig) -> Mapping[str, Sequence[Any]]:
+        """Steps that the operator declared are theirs."""
+        return cls.tunables if config.dunning is None else {}
 
     def run(self, ctx: RunContext) -> RunResult:
         round = Round(ctx)
@@ -91,7 +96,7 @@ class Round:
 
     def dun(self) -> None:
         """The step that is due for each open invoice of a subscription that is late."""
-        for status in _LATE if self.config.dunning else ():
+        for status in _LATE if self.config.steps else ():
             for subscription in self.stripe.subscriptions.list(status=status):
                 if self._enough():
                     return
@@ -144,10 +149,10 @@ class Round:
     def _dun(self, subscription: Subscription, invoice: Invoice) -> None:
         name = f"{_DUN}{invoice.id}"
         known = self.ctx.state.get(name, {"step": 0})
-        number = _due([step.after for step in self.config.dunning], self.ctx.now() - invoice.at)
+        number = _due([step.after for step in self.config.steps], self.ctx.now() - invoice.at)
         if number <= known["step"]:
             return
-        step = self.config.dunning[number - 1]
+        step = self.config.steps[number - 1]
         if step.mail is not None and not self._may_mail():
             return
         if self.config.dry_run:

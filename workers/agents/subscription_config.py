@@ -16,6 +16,8 @@ _DAY_S = 86_400.0
 
 
 def _split(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return [value]
     return value.replace(",", " ").split() if isinstance(value, str) and "[" not in value else value
 
 
@@ -41,10 +43,14 @@ class SubscriptionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dunning: list[DunningStep] = Field(
-        [DunningStep(after=days * _DAY_S, retry=True) for days in (0, 3, 7)],
+    dunning: list[DunningStep] | None = Field(
+        None,
         description='As JSON: [{"after": "3d", "retry": true, "mail": {"subject": …, "text": …}}, {"after": "21d", '
-        '"cancel": true}]. An invoice that is late by several steps gets the last of them. [] leaves it to Stripe.',
+        '"cancel": true}]. An invoice that is late by several steps gets the last of them. [] leaves it to Stripe. '
+        "Default: a retry on each of retry_days.",
+    )
+    retry_days: Annotated[list[Annotated[float, Field(ge=0, le=60)]], BeforeValidator(_split)] = Field(
+        [0, 3, 7], description="Days after the invoice on which the payment is tried again, without dunning: 0,3,7."
     )
     win_back: list[MailStep] = Field(
         [], description='Mails to who left, as JSON: [{"after": "7d", "subject": …, "html": …}]. Empty: none.'
@@ -71,16 +77,23 @@ class SubscriptionConfig(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        for times in ([step.after for step in self.dunning], [step.after for step in self.win_back]):
+        for times in ([step.after for step in self.steps], [step.after for step in self.win_back]):
             if any(one >= following for one, following in pairwise(times)):
                 raise ValueError("the steps come in the order of their times, each later than the one before")
-        if any(step.cancel for step in self.dunning[:-1]):
+        if any(step.cancel for step in self.steps[:-1]):
             raise ValueError("only the last step can cancel")
         return self
 
     @property
+    def steps(self) -> list[DunningStep]:
+        """What is done about a late invoice, in the order of time."""
+        if self.dunning is not None:
+            return self.dunning
+        return [DunningStep(after=days * _DAY_S, retry=True) for days in self.retry_days]
+
+    @property
     def mails(self) -> bool:
-        return bool(self.win_back) or any(step.mail for step in self.dunning)
+        return bool(self.win_back) or any(step.mail for step in self.steps)
 
     @property
     def hours(self) -> Hours:

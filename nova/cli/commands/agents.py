@@ -74,7 +74,7 @@ def show(
 
 
 def _tunable(name: str, values: list[Any]) -> str:
-    return f"{name}: {', '.join(map(str, values)) or 'as each deployment is configured'}"
+    return f"{name}: {' | '.join(map(str, values)) or 'as each deployment is configured'}"
 
 
 def _field(field: dict[str, Any]) -> list[str]:

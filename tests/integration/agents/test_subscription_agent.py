@@ -286,6 +286,8 @@ def test_who_came_back_unasked_is_nobodys(shop: Subscriptions, account: SendGrid
         ({"dunning": '[{"after": "3d", "retry": true}, {"after": "1d", "retry": true}]'}, "in the order"),
         ({"dunning": '[{"cancel": true}, {"after": "1d", "retry": true}]'}, "only the last"),
         ({"win_back": '[{"after": "1d", "subject": "x"}]'}, "needs a subject and a text"),
+        ({"retry_days": "7,3"}, "in the order"),
+        ({"retry_days": "-1"}, "greater than or equal"),
         ({"quiet_hours": "09:00-09:00"}, "no hour"),
     ],
 )
@@ -299,3 +301,13 @@ def test_the_key_for_mail_is_needed_only_where_mails_are_declared(shop: Subscrip
     assert SubscriptionAgent.secrets_of(plain) == ("STRIPE_API_KEY",)
     assert SubscriptionAgent.secrets_of(mailing) == ("STRIPE_API_KEY", "SENDGRID_API_KEY")
     assert describe("subscription_agent", home)["costs"]
+
+
+def test_the_engine_may_try_other_days_but_not_other_steps_than_declared(shop: Subscriptions) -> None:
+    shop.late()
+    tuned = shop.context(retry_days="1,4")[0].config
+    assert set(SubscriptionAgent.tunables_of(tuned)) == {"retry_days"}
+    assert SubscriptionAgent.tunables_of(shop.context(dunning='[{"retry": true}]')[0].config) == {}
+    assert shop.message(retry_days="1,4") == "nothing to do"
+    shop.clock.advance(DAY)
+    assert shop.message(retry_days="1,4") == "1 declined"
