@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -33,6 +33,7 @@ from platforms.base import (
     Unreachable,
     nothing_done,
 )  # fmt: skip
+from tests.emulators.loopback import Loopback
 from tests.hands import QuickHands
 
 ASKED_S = 7
@@ -154,7 +155,7 @@ def _effect(fault: Fault) -> str:
     return "was not done; made again" if nothing_done(fault.raises()) else "never a second time: keyed, or in doubt"
 
 
-class Faulty:
+class Faulty(Loopback):
     """A context manager: requests to `url` reach `upstream`, unless a fault is planned for them.
 
     `said` makes the body of a refusal as the vendor writes it. A drip sends a byte every `drip_s`.
@@ -175,26 +176,11 @@ class Faulty:
         self.keys: set[str] = set()  # that requests bore
         self._planned: list[list[Any]] = []
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"faulty": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Faulty:
-        self._thread.start()
-        return self
+        self.listen(_Handler)
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
+        super().__exit__()
 
     def plan(self, fault: Fault, times: int = 1, method: str | None = None) -> None:
         """For the next `times` requests, of that method where one is given."""
@@ -289,15 +275,15 @@ def _quoting(said: Any, authorization: str) -> Any:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    faulty: ClassVar[Faulty]
+    emulator: ClassVar[Faulty]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 30
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.faulty.bears(self.headers.get("Authorization", ""))
-        fault = self.faulty.next_fault(self.command, self.path)
+        self.emulator.bears(self.headers.get("Authorization", ""))
+        fault = self.emulator.next_fault(self.command, self.path)
         if fault is None or fault.carried_out:
             status, headers, content = self._forwarded(body)
             if fault is None:
@@ -308,13 +294,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _serve  # noqa: N815 - as http.server calls them
 
     def _go_wrong(self, fault: Fault) -> None:
-        sent = json.dumps(_quoting(self.faulty.said(fault.status), self.headers.get("Authorization", ""))).encode()
+        sent = json.dumps(_quoting(self.emulator.said(fault.status), self.headers.get("Authorization", ""))).encode()
         plain = {"Content-Type": "application/json"}
         self.close_connection = True
         if fault.act == "answer":
             self._answer(fault.status, {**plain, **dict(fault.headers)}, sent)
         elif fault.act == "hang":
-            self.faulty.ended.wait(20)
+            self.emulator.ended.wait(20)
         elif fault.act == "garbage":
             self._answer(200, plain, b'{"id": "x_1", "object": ')
         elif fault.act == "html":
@@ -330,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drip(self, plain: dict[str, str]) -> None:
         self._head(200, {**plain, "Content-Length": "100000"})
-        while not self.faulty.ended.wait(self.faulty.drip_s):
+        while not self.emulator.ended.wait(self.emulator.drip_s):
             try:
                 self.wfile.write(b" ")
                 self.wfile.flush()
@@ -338,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        upstream = http.client.HTTPConnection(*self.faulty.upstream, timeout=20)
+        upstream = http.client.HTTPConnection(*self.emulator.upstream, timeout=20)
         try:
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "accept-encoding")}
             upstream.request(self.command, self.path, body, kept)

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.emulators.gumroad_shop import Product, Refusal, Sale, Shop, found
+from tests.emulators.loopback import Loopback
 
 TOKEN = "gumroad-nevershown00-0123456789"
 SCOPES = ("view_profile", "view_sales", "edit_products", "edit_sales")
@@ -45,7 +46,7 @@ class _Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Gumroad:
+class Gumroad(Loopback):
     """A context manager: `url` answers inside. `limit` requests are answered, and then 429 until `rest` is called.
 
     `updates`: its API changes products, as since 2026; else that path is not found.
@@ -60,25 +61,7 @@ class Gumroad:
         self.exchanges: list[Exchange] = []
         self._on_exchange = on_exchange
         self._lock = threading.RLock()
-        handler = type("Handler", (_Handler,), {"gumroad": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Gumroad:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
+        self.listen(_Handler)
 
     def asked(self, request: str) -> int:
         return sum(one.request == request for one in self.exchanges)
@@ -334,14 +317,14 @@ def _day(params: dict[str, str], name: str) -> datetime | None:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    gumroad: ClassVar[Gumroad]
+    emulator: ClassVar[Gumroad]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 30
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        answer = self.gumroad.handle(self.command, self.path, self.headers.get("Authorization", ""), body)
+        answer = self.emulator.handle(self.command, self.path, self.headers.get("Authorization", ""), body)
         sent = json.dumps(answer.body).encode()
         self.send_response(answer.status)
         for name, value in {"Content-Type": "application/json; charset=utf-8", **answer.headers}.items():

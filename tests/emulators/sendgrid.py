@@ -13,9 +13,11 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.emulators.loopback import Loopback
 
 KEY = "SG.nevershown00000000000"
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -56,7 +58,7 @@ class Refused(Exception):
         self.status, self.message, self.field = status, message, field
 
 
-class SendGridEmulator:
+class SendGridEmulator(Loopback):
     """A context manager; `mails` is what was delivered, `dropped` what its own suppressions kept back.
 
     `before_answer` is called after a mail was taken and before that is told.
@@ -80,25 +82,7 @@ class SendGridEmulator:
         self.before_answer: Callable[[], None] = lambda: None
         self._on_exchange = on_exchange
         self._lock = threading.RLock()
-        handler = type("Handler", (_Handler,), {"emulator": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> SendGridEmulator:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
+        self.listen(_Handler)
 
     def to(self) -> list[str]:
         return [mail.to for mail in self.mails]

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from tests.emulators.loopback import Loopback
 
 BEARER = "AAAAnevershown00-of-the-app"
 OWN_ID = "4200"
@@ -77,7 +79,7 @@ class Refusal(Exception):
         self.body = {"type": kind, "title": title or titles[status], "detail": detail, "status": status}
 
 
-class TwitterEmulator:
+class TwitterEmulator(Loopback):
     """A context manager. `limits` is how many requests a quarter of an hour an endpoint takes, where not 900.
 
     With `lagging` the account's own new posts are not listed until `settle`. `states` is what becomes of a video.
@@ -98,24 +100,7 @@ class TwitterEmulator:
         self._nonces: set[str] = set()
         self._next = 1_990_000_000_000_000_000
         self._lock = threading.RLock()
-        handler = type("Handler", (_Handler,), {"emulator": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> TwitterEmulator:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
+        self.listen(_Handler)
 
     def someone(self, name: str) -> str:
         """The id of a user of that name."""
