@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,7 +65,7 @@ def cashflow(
 def _show_cash(document: dict[str, Any]) -> None:
     """Without the columns in which nothing ever stands."""
     currency, total = document["currency"], document["total"]
-    used = [name for name in _FLOWS if any(float(row[name]) for row in document["rows"])] or ["sales", "costs"]
+    used = [name for name in _FLOWS if any(Decimal(row[name]) for row in document["rows"])] or ["sales", "costs"]
     names = ("opening", *used, "net", "closing")
     ends = {"opening": document["opening"], "closing": document["closing"]}
     rows = [[row["day"], *_amounts(row, names, currency)] for row in document["rows"]]
