@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from nova.errors import NovaError
+from nova.errors import NovaError, UsageProblem
 from platforms.base import (
     BadAnswer,
     Declined,
@@ -144,3 +145,31 @@ def _object(content: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
+
+
+def known_id(what: str, id: Any) -> str:
+    """Raises Missing where a person said that it was made, and Gumroad does not list it."""
+    if not isinstance(id, str):
+        raise Missing(f"gumroad has no such {what}, although somebody said that it was made")
+    return id
+
+
+def part_of(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = said.get(name)
+    if not isinstance(part, Mapping):
+        raise BadAnswer(f"gumroad answered without its {name}", hint="try again later")
+    return part
+
+
+def parts_of(said: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    parts = said.get(name)
+    if not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
+        raise BadAnswer(f"gumroad answered without its {name}", hint="try again later")
+    return parts
+
+
+def in_path(id: str) -> str:
+    """Ids end in `==`, and nothing that a person types may reach another path."""
+    if not id or id in (".", ".."):
+        raise UsageProblem("an id of Gumroad is missing")
+    return quote(id, safe="")

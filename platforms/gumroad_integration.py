@@ -10,14 +10,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from nova.errors import UsageProblem
 from nova.money import Money
-from platforms.base import BadAnswer, InDoubt, Missing, PlatformFailed
+from platforms.base import InDoubt, Missing, PlatformFailed
 from platforms.connections import Connections
 from platforms.events import Balance, PlatformEvent, SubscriptionFact
-from platforms.gumroad_http import PRIVATE, Wire
+from platforms.gumroad_http import PRIVATE, Wire, in_path, known_id, part_of, parts_of
 from platforms.gumroad_mapping import SOURCE, events_of
 from platforms.gumroad_money import nearly, to_cents
 from platforms.gumroad_objects import TAG, Hook, License, OfferCode, Product, Sale, Subscriber, pinged
@@ -80,7 +80,7 @@ class Gumroad:
 
     def product(self, id: str) -> Product:
         """By its id or the name at the end of its address. Raises Missing."""
-        return Product.read(_part(self._get(f"/products/{_in_path(id)}", _ANY), "product"))
+        return Product.read(part_of(self._get(f"/products/{in_path(id)}", _ANY), "product"))
 
     def create_product(self, name: str, price: Money, *, description: str = "") -> Product:
         """A digital product, not published yet. Raises Declined."""
@@ -93,9 +93,9 @@ class Gumroad:
             return same[0] if same else None
 
         def create(key: str) -> Any:
-            return Product.read(_part(self._send("POST", "/products", params, _EDIT), "product")).id
+            return Product.read(part_of(self._send("POST", "/products", params, _EDIT), "product")).id
 
-        return self.product(_known_id("product", self._once("create product", params, create, find)))
+        return self.product(known_id("product", self._once("create product", params, create, find)))
 
     def update_product(self, id: str, *, price: Money | None = None, name: str | None = None) -> Product:
         """Sets what is given; again is harmless. Raises PlatformFailed where this API has no such request.
@@ -115,27 +115,27 @@ class Gumroad:
                 f"{known.name} is a membership: its tiers have the prices", hint="change them on Gumroad's own page"
             )
         try:
-            said = self._send("PUT", f"/products/{_in_path(known.id)}", params, _EDIT, repeatable=True)
+            said = self._send("PUT", f"/products/{in_path(known.id)}", params, _EDIT, repeatable=True)
         except Missing:
             raise PlatformFailed(
                 "gumroad's API changes no products here", hint="change it on the product's page on Gumroad"
             ) from None
-        return Product.read(_part(said, "product"))
+        return Product.read(part_of(said, "product"))
 
     def enable(self, id: str) -> Product:
         """Publishes it; again is harmless."""
-        said = self._send("PUT", f"/products/{_in_path(id)}/enable", {}, _EDIT, repeatable=True)
-        return Product.read(_part(said, "product"))
+        said = self._send("PUT", f"/products/{in_path(id)}/enable", {}, _EDIT, repeatable=True)
+        return Product.read(part_of(said, "product"))
 
     def disable(self, id: str) -> Product:
         """Takes it from the shop; again is harmless."""
-        said = self._send("PUT", f"/products/{_in_path(id)}/disable", {}, _EDIT, repeatable=True)
-        return Product.read(_part(said, "product"))
+        said = self._send("PUT", f"/products/{in_path(id)}/disable", {}, _EDIT, repeatable=True)
+        return Product.read(part_of(said, "product"))
 
     def offer_codes(self, product: str) -> list[OfferCode]:
         currency = self.product(product).price.currency
-        said = self._get(f"/products/{_in_path(product)}/offer_codes", _ANY)
-        return [OfferCode.read(one, currency) for one in _list(said, "offer_codes")]
+        said = self._get(f"/products/{in_path(product)}/offer_codes", _ANY)
+        return [OfferCode.read(one, currency) for one in parts_of(said, "offer_codes")]
 
     def create_offer_code(
         self,
@@ -156,16 +156,16 @@ class Gumroad:
         params = {"name": name, **off, "universal": str(universal).lower()}
         if most is not None:
             params["max_purchase_count"] = str(most)
-        path = f"/products/{_in_path(product)}/offer_codes"
+        path = f"/products/{in_path(product)}/offer_codes"
 
         def named() -> str | None:
             return next((one.id for one in self.offer_codes(product) if one.name == name), None)
 
         def create(key: str) -> Any:
-            return OfferCode.read(_part(self._send("POST", path, params, _EDIT), "offer_code")).id
+            return OfferCode.read(part_of(self._send("POST", path, params, _EDIT), "offer_code")).id
 
         made = self._once("create offer code", {"product": product, **params}, create, lambda key: named())
-        id = _known_id("offer code", made)
+        id = known_id("offer code", made)
         found = next((one for one in self.offer_codes(product) if one.id == id), None)
         if found is None:
             raise Missing(f"the product {product} has no offer code {id} any more")
@@ -173,7 +173,7 @@ class Gumroad:
 
     def delete_offer_code(self, product: str, id: str) -> None:
         """Raises Missing."""
-        self._send("DELETE", f"/products/{_in_path(product)}/offer_codes/{_in_path(id)}", {}, _EDIT)
+        self._send("DELETE", f"/products/{in_path(product)}/offer_codes/{in_path(id)}", {}, _EDIT)
 
     def sales(
         self,
@@ -205,7 +205,7 @@ class Gumroad:
 
     def sale(self, id: str) -> Sale:
         """Also one that failed or was a test, which Gumroad does not tell of a single sale: see `sale_events`."""
-        return Sale.read(_part(self._get(f"/sales/{_in_path(id)}", _SEE), "sale"))
+        return Sale.read(part_of(self._get(f"/sales/{in_path(id)}", _SEE), "sale"))
 
     def sale_events(self, sale_id: str, ping: Mapping[str, str] | None = None) -> list[PlatformEvent]:
         """What is to be booked of a sale that somebody named, fetched again. None for what is no successful sale.
@@ -226,10 +226,10 @@ class Gumroad:
         if amount is not None and amount.currency != sale.listed.currency:
             raise UsageProblem(f"that sale is in {sale.listed.currency}: name the amount in it")
         params = {} if amount is None else {"amount_cents": str(to_cents(amount))}
-        path = f"/sales/{_in_path(sale_id)}/refund"
+        path = f"/sales/{in_path(sale_id)}/refund"
 
         def act(key: str) -> Any:
-            done = Sale.read(_part(self._send("PUT", path, params, _REFUND), "sale"))
+            done = Sale.read(part_of(self._send("PUT", path, params, _REFUND), "sale"))
             return {"sale": done.id, "refunded": str(done.refunded)}
 
         def find(key: str) -> Any:
@@ -250,13 +250,13 @@ class Gumroad:
     def subscribers(self, product: str, *, email: str | None = None) -> Iterator[Subscriber]:
         """Those whose subscription runs, newest first."""
         params = {"paginated": "true"} | ({} if email is None else {"email": email})
-        for page in self._pages(f"/products/{_in_path(product)}/subscribers", "subscribers", params, _SEE):
+        for page in self._pages(f"/products/{in_path(product)}/subscribers", "subscribers", params, _SEE):
             yield from map(Subscriber.read, page)
 
     def subscriber(self, id: str) -> Subscriber:
         """Also one whose subscription has ended. Raises Missing."""
-        said = self._get(f"/subscribers/{_in_path(id)}", _SEE)
-        return Subscriber.read(_part(said, "subscriber" if "subscriber" in said else "subscribers"))
+        said = self._get(f"/subscribers/{in_path(id)}", _SEE)
+        return Subscriber.read(part_of(said, "subscriber" if "subscriber" in said else "subscribers"))
 
     def subscription_facts(self, since: datetime | None) -> Iterator[SubscriptionFact]:
         from platforms.gumroad_subscriptions import facts
@@ -308,7 +308,7 @@ class Gumroad:
         """The resource subscriptions, of one resource or of each."""
         for name in RESOURCES if resource is None else (_known(resource),):
             said = self._get("/resource_subscriptions", _SEE, {"resource_name": name})
-            yield from map(Hook.read, _list(said, "resource_subscriptions"))
+            yield from map(Hook.read, parts_of(said, "resource_subscriptions"))
 
     def create_hook(self, resource: str, url: str) -> Hook:
         """Where there is one for the same already, it is returned: Gumroad would post twice."""
@@ -319,7 +319,7 @@ class Gumroad:
 
         def act(_: str) -> Any:
             said = self._send("PUT", "/resource_subscriptions", params, _SEE)
-            return Hook.read(_part(said, "resource_subscription")).id
+            return Hook.read(part_of(said, "resource_subscription")).id
 
         def find(_: str) -> Any:
             found = there()
@@ -332,7 +332,7 @@ class Gumroad:
 
     def delete_hook(self, id: str) -> None:
         """Raises Missing."""
-        self._send("DELETE", f"/resource_subscriptions/{_in_path(id)}", {}, _SEE)
+        self._send("DELETE", f"/resource_subscriptions/{in_path(id)}", {}, _SEE)
 
     def reader(self) -> Reader:
         return Reader(self.sale_pages)
@@ -371,7 +371,7 @@ class Gumroad:
             said = self._get(path, scope, {**params, **({} if page_key is None else {"page_key": page_key})})
             following = said.get("next_page_key")
             following = following if isinstance(following, str) and following not in ("", page_key) else None
-            yield _list(said, name), following
+            yield parts_of(said, name), following
             if following is None:
                 return
             page_key = following
@@ -384,40 +384,12 @@ def product_address(product: Product, worker: str | None = None) -> str:
     return f"{product.url}{'&' if '?' in product.url else '?'}{urlencode({TAG: worker})}"
 
 
-def _known_id(what: str, id: Any) -> str:
-    """Raises Missing where a person said that it was made, and Gumroad does not list it."""
-    if not isinstance(id, str):
-        raise Missing(f"gumroad has no such {what}, although somebody said that it was made")
-    return id
-
-
 def _digest(text: str) -> str:
     """Enough to know it again, and nothing to use."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _part(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = said.get(name)
-    if not isinstance(part, Mapping):
-        raise BadAnswer(f"gumroad answered without its {name}", hint="try again later")
-    return part
-
-
-def _list(said: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    parts = said.get(name)
-    if not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
-        raise BadAnswer(f"gumroad answered without its {name}", hint="try again later")
-    return parts
 
 
 def _known(resource: str) -> str:
     if resource not in RESOURCES:
         raise UsageProblem(f"gumroad has no resource {resource!r}", hint=f"one of {', '.join(RESOURCES)}")
     return resource
-
-
-def _in_path(id: str) -> str:
-    """Ids end in `==`, and nothing that a person types may reach another path."""
-    if not id or id in (".", ".."):
-        raise UsageProblem("an id of Gumroad is missing")
-    return quote(id, safe="")

@@ -153,15 +153,17 @@ _TWITTER = {
     "post": Command("twitter:post", "Post on X."),
     "thread": Command("twitter:thread", "Post a thread on X, each part as an answer to the one before."),
     "delete": Command("twitter:delete", "Delete a post of the account."),
-    "search": Command("twitter:search", "Search the posts of the last seven days, newest first."),
-    "mentions": Command("twitter:mentions", "Show the posts that mention the account, newest first."),
-    "user": Command("twitter:user", "Show users of X and their figures."),
-    "metrics": Command("twitter:metrics", "Show how often posts were seen, liked, answered and passed on."),
+    "search": Command("twitter_reading:search", "Search the posts of the last seven days, newest first."),
+    "mentions": Command("twitter_reading:mentions", "Show the posts that mention the account, newest first."),
+    "user": Command("twitter_reading:user", "Show users of X and their figures."),
+    "metrics": Command("twitter_reading:metrics", "Show how often posts were seen, liked, answered and passed on."),
     "like": Command("twitter:like", "Like a post."),
     "unlike": Command("twitter:unlike", "Like a post no longer."),
     "retweet": Command("twitter:retweet", "Repost a post."),
     "unretweet": Command("twitter:unretweet", "Take a repost back."),
-    "limits": Command("twitter:limits", "Show what X still lets the account do, as it told in two harmless calls."),
+    "limits": Command(
+        "twitter_reading:limits", "Show what X still lets the account do, as it told in two harmless calls."
+    ),
 }
 _STRIPE: dict[str, Command | Group] = {
     "balance": Command("stripe_payments:balance", "Show what Stripe holds: available, and on its way."),
